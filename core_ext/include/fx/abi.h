@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every verb of the library, as plain declarations that cffi reads as they stand.
+ * A new column changes nothing here. Functions return 0 or a count, or -errno; fx_last_error() has the words
+ * (thread-local). Lines that begin with '#' are dropped before cffi sees this file.
+ */
+#ifndef FX_ABI_H
+#define FX_ABI_H
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct fx_source fx_source;
+typedef struct fx_stream fx_stream;
+typedef struct fx_batch fx_batch;
+
+enum fx_table { FX_PACKETS = 0, FX_FLOWS = 1, FX_INTERVALS = 2 };
+
+/* A column as the .def row tells it; type is the row's first word. */
+typedef struct {
+	const char *name;
+	const char *type;
+	const char *unit;
+	const char *meaning;
+	uint32_t size_bytes;
+} fx_column;
+
+/* What fx_stream_next() returns, OR-ed. */
+enum fx_next_flags {
+	FX_NEXT_ROWS = 1,        /* the batch holds rows */
+	FX_NEXT_TICK_CLOSED = 2, /* batch.tick_ns is over: all its rows have been handed out */
+	FX_NEXT_END = 4          /* input is over and every flow has been handed out */
+};
+
+/* Which packets become rows of the packet table. */
+enum fx_packet_rows { FX_PACKET_ROWS_NONE = 0, FX_PACKET_ROWS_CONTROL = 1, FX_PACKET_ROWS_ALL = 2 };
+
+typedef struct {
+	uint64_t flow_budget_bytes;  /* all memory of the flow table, index included */
+	uint64_t hash_key[2];        /* keyed hash; replay uses a fixed key, live a random one */
+	uint64_t idle_timeout_ns;    /* 120 s */
+	uint64_t active_timeout_ns;  /* 1800 s */
+	uint64_t tick_ns;            /* interval length; ticks lie on multiples of it */
+	uint32_t packet_rows;        /* enum fx_packet_rows */
+	uint32_t keep_sequences;     /* 1 = first-32-packet sequences, in a budget of their own */
+	uint32_t keep_intervals;     /* 1 = fill the interval table */
+} fx_stream_options;
+
+typedef struct {
+	uint64_t packets, bytes, captured_bytes;
+	uint64_t kernel_drops;
+	uint64_t flows, flows_active, flows_peak, evictions;
+	uint64_t truncated;          /* cut by snaplen: normal */
+	uint64_t undecodable;        /* no IP or ARP understood in it */
+	uint64_t malformed;          /* headers contradict themselves */
+	uint64_t absurd_lengths;     /* wire length 0 or beyond any link */
+	uint64_t non_ip;             /* understood, but no flow (ARP, LLDP, ...) */
+	uint64_t out_of_order, clock_steps;
+	uint64_t memory_bytes;
+	int64_t first_ns, last_ns;
+} fx_stream_stats;
+
+/* Where a file was damaged; reading went no further in that file. */
+typedef struct {
+	const char *path;
+	uint64_t offset;
+	const char *message;
+} fx_damage;
+
+int fx_abi_version(void);
+const char *fx_last_error(void);
+
+int fx_table_columns(int table, const fx_column **columns);
+
+int fx_source_open_pcap(const char *const *paths, int count, fx_source **out);
+int fx_source_open_synth(const char *profile, uint64_t seed, uint64_t packets, fx_source **out);
+void fx_source_close(fx_source *source);
+
+int fx_batch_new(uint32_t packet_rows, uint32_t flow_rows, uint32_t interval_rows,
+		 const uint8_t *packet_columns, const uint8_t *flow_columns,
+		 const uint8_t *interval_columns, fx_batch **out);
+void *fx_batch_column(fx_batch *batch, int table, int column);
+uint32_t fx_batch_rows(const fx_batch *batch, int table);
+int64_t fx_batch_tick_ns(const fx_batch *batch);
+void fx_batch_free(fx_batch *batch);
+
+void fx_stream_options_default(fx_stream_options *options);
+int fx_stream_new(fx_source *source, const fx_stream_options *options, fx_stream **out);
+int fx_stream_next(fx_stream *stream, fx_batch *batch);
+void fx_stream_stats_read(const fx_stream *stream, fx_stream_stats *out);
+int fx_stream_damages(const fx_stream *stream, const fx_damage **out);
+void fx_stream_free(fx_stream *stream);
+
+#endif

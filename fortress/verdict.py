@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words every room shares: findings, verdicts and scores, plain values of the standard library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+
+class Layer(str, Enum):
+    """Where in the stack a finding lies."""
+
+    L2 = "L2"
+    L3 = "L3"
+    L4 = "L4"
+    L5 = "L5"
+    L7 = "L7"
+
+
+class Source(str, Enum):
+    """What kind of judge made a finding."""
+
+    RULE = "rule"
+    MODEL = "model"
+    DRIFT = "drift"
+    ENERGY = "energy"
+
+
+class Action(IntEnum):
+    """What should happen to a host's traffic, in order of force."""
+
+    PASS = 0
+    WATCH = 1
+    LIMIT = 2
+    BLOCK = 3
+    QUARANTINE = 4
+
+
+class Status(str, Enum):
+    """The score in one word."""
+
+    GREEN = "GREEN"
+    AMBER = "AMBER"
+    RED = "RED"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A score above its threshold, with its reason.
+
+    `risk` is severity times confidence, both in [0, 1]; times are nanoseconds since 1970 of the capture's clock;
+    addresses are text, `host` is the party held responsible, `target` the one it was done to.
+    """
+
+    time_ns: int
+    detector: str
+    signature: str
+    signature_id: int
+    category: str
+    layer: Layer
+    source: Source
+    technique: str
+    severity: float
+    confidence: float
+    reason: str
+    host: str
+    target: str = ""
+    src_ip: str = ""
+    src_port: int | None = None
+    dest_ip: str = ""
+    dest_port: int | None = None
+    src_mac: str = ""
+    proto: str = ""
+    flow_id: int | None = None
+    community_id: str = ""
+    in_iface: str = ""
+    evidence: Mapping[str, float | int | str] = field(default_factory=dict)
+
+    @property
+    def risk(self) -> float:
+        """Severity times confidence, in [0, 1]."""
+        return self.severity * self.confidence
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be done about a host, until when and why."""
+
+    time_ns: int
+    action: Action
+    target: str
+    target_kind: str
+    until_ns: int
+    why: str
+    signatures: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of the score: who or what contributes how much (shares add up to the score's value)."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The network's risk in [0, 1] (0 is calm), its status, and how far the sensors can be trusted."""
+
+    time_ns: int
+    value: float
+    status: Status
+    confidence: float
+    by_host: tuple[Share, ...] = ()
+    by_layer: tuple[Share, ...] = ()
+    by_source: tuple[Share, ...] = ()
+    by_finding: tuple[Share, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something worth saying that is no finding: a clock step, a damaged file, a stale sensor."""
+
+    time_ns: int
+    kind: str
+    message: str
+    facts: Mapping[str, float | int | str] = field(default_factory=dict)
