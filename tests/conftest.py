@@ -1,0 +1,62 @@
+"""What every test may ask for: where things lie, one seed for all that is random, shared data."""
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+from tests.need import ROOT, need
+from tests.shared_data import unpacked
+
+pytest_plugins = ["tests.services"]
+
+SEED = int(os.environ.get("FORTRESS_SEED", secrets.randbits(31)))
+
+hypothesis.settings.register_profile(
+    "fortress",
+    deadline=None,  # no test here measures time
+    database=DirectoryBasedExampleDatabase(ROOT / ".cache" / "hypothesis"),
+    print_blob=True,
+)
+hypothesis.settings.load_profile("fortress")
+
+
+def pytest_report_header() -> str:
+    """Name the seed, so that a failure can be repeated."""
+    return f"FORTRESS_SEED={SEED} FORTRESS_REQUIRE={os.environ.get('FORTRESS_REQUIRE', '')}"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Return the folder of the captures that ship with the project."""
+    return ROOT / "samples"
+
+
+@pytest.fixture
+def seed() -> int:
+    """Return the seed of this run; FORTRESS_SEED repeats one."""
+    return SEED
+
+
+@pytest.fixture
+def rng(seed: int) -> np.random.Generator:
+    """Return a generator that starts from this run's seed."""
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="session")
+def shared_captures() -> Callable[[str], Path]:
+    """Return a function from a group ("attack", "benign", …) to its folder of shared captures."""
+    need("shared")
+    return unpacked
