@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A frame into struct fx_packet: link layer, network layers (tunnels followed inwards), transport.
+ * Same source for BPF: no calls, constant loop bounds, fx_has() the only bounds check.
+ * Sizes come from the headers and the wire length, never from how much was captured.
+ */
+#ifndef FX_PARSE_H
+#define FX_PARSE_H
+#include "fx/parse_link.h"
+#include "fx/parse_network.h"
+#include "fx/parse_transport.h"
+
+enum {
+	FX_IP_LAYERS = 3, /* the outermost and two tunnelled ones; what is deeper stays payload */
+	FX_GRE_HEADER = 4,
+	FX_VXLAN_HEADER = 8,
+	FX_VXLAN_PORT = 4789,
+	FX_WIRE_UNKNOWN = 0x20000 /* beyond any IP length: of a first fragment the rest is elsewhere */
+};
+
+/* The EtherType inside GRE version 0 (RFC 2784, 2890), 0 = nothing we follow; *c moves behind the header. */
+FX_INLINE fx_u16 fx_enter_gre(struct fx_cursor *c)
+{
+	fx_u16 flags;
+	fx_u32 size = FX_GRE_HEADER;
+	fx_u16 ethertype;
+
+	if (!fx_has(c->at, FX_GRE_HEADER, c->end))
+		return 0;
+	flags = fx_load16_be(c->at);
+	ethertype = fx_load16_be(c->at + 2);
+	if (flags & 0x4fff) /* source routing, reserved bits or another version */
+		return 0;
+	size += flags & 0x8000 ? 4 : 0; /* checksum */
+	size += flags & 0x2000 ? 4 : 0; /* key */
+	size += flags & 0x1000 ? 4 : 0; /* sequence */
+	return fx_take_link(c, size) ? 0 : ethertype;
+}
+
+/* The EtherType inside a tunnelled Ethernet frame; 0 if it is cut. */
+FX_INLINE fx_u16 fx_enter_ethernet(struct fx_cursor *c)
+{
+	const fx_u8 *at = c->at;
+	fx_u16 ethertype;
+
+	if (fx_take_link(c, FX_ETHERNET_HEADER))
+		return 0;
+	ethertype = fx_load16_be(at + 12);
+	return fx_skip_vlans(c, &ethertype, (struct fx_packet *)0) ? 0 : ethertype;
+}
+
+/* What the packet in `out` carries, if it is a tunnel: its EtherType, *tunnel and *c inside it; else 0. */
+FX_INLINE fx_u16 fx_enter_tunnel(struct fx_cursor *c, const struct fx_packet *out, fx_u8 *tunnel)
+{
+	fx_u16 ethertype;
+
+	if (out->fragment == 2)
+		return 0;
+	if (out->fragment)
+		c->wire = FX_WIRE_UNKNOWN;
+	switch (out->proto) {
+	case FX_PROTO_IP4:
+		*tunnel = FX_TUNNEL_IPIP;
+		return FX_ETHERTYPE_IP4;
+	case FX_PROTO_IP6:
+		*tunnel = FX_TUNNEL_IPIP;
+		return FX_ETHERTYPE_IP6;
+	case FX_PROTO_GRE:
+		*tunnel = FX_TUNNEL_GRE;
+		ethertype = fx_enter_gre(c);
+		return ethertype == FX_ETHERTYPE_BRIDGED ? fx_enter_ethernet(c) : ethertype;
+	case FX_PROTO_UDP:
+		*tunnel = FX_TUNNEL_VXLAN;
+		if (out->dst_port != FX_VXLAN_PORT || fx_take_link(c, FX_UDP_HEADER) ||
+		    !fx_has(c->at, FX_VXLAN_HEADER, c->end) || !(c->at[0] & 0x08) ||
+		    fx_take_link(c, FX_VXLAN_HEADER))
+			return 0;
+		return fx_enter_ethernet(c);
+	default:
+		return 0;
+	}
+}
+
+/*
+ * IP at c->at and what it carries. A tunnelled packet takes the place of the one around it as soon as its addresses
+ * are known; one that is not understood leaves the outer packet as it was.
+ */
+FX_INLINE int fx_parse_ip(struct fx_cursor *c, fx_u16 ethertype, const fx_u8 *frame,
+			  struct fx_packet *out)
+{
+	fx_u8 tunnel = out->tunnel;
+	int code = FX_DECODE_OK;
+
+	for (int layer = 0; layer < FX_IP_LAYERS; layer++) {
+		int inner = ethertype == FX_ETHERTYPE_IP4 ? fx_parse_ip4(c, out) : fx_parse_ip6(c, out);
+
+		if (inner != FX_DECODE_OK)
+			return layer == 0 ? inner : code;
+		out->tunnel = tunnel;
+		out->src_port = 0;
+		out->dst_port = 0;
+		out->payload_bytes = 0;
+		out->payload_offset = 0;
+		code = out->decode;
+		if (out->ip_version == 6) {
+			inner = fx_skip_extensions(c, out);
+			if (inner != FX_DECODE_OK)
+				return inner;
+		}
+		if (out->fragment == 2) {
+			fx_put_payload(c, frame, 0, c->wire, out);
+			return code;
+		}
+		inner = fx_parse_transport(c, frame, out);
+		if (inner != FX_DECODE_OK)
+			return code ? code : inner;
+		ethertype = fx_enter_tunnel(c, out, &tunnel);
+		if (ethertype != FX_ETHERTYPE_IP4 && ethertype != FX_ETHERTYPE_IP6)
+			return code;
+	}
+	return code;
+}
+
+/* Every frame; the fast path below gives the same for what it takes. out is zeroed but for wscale. */
+FX_OUTLINE int fx_parse_any(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_bytes,
+			    fx_u16 linktype, struct fx_packet *out)
+{
+	struct fx_cursor c = { bytes, end, wire_bytes };
+	int code = fx_parse_link(&c, linktype, out);
+
+	if (code == FX_DECODE_OK) {
+		if (out->ethertype == FX_ETHERTYPE_IP4 || out->ethertype == FX_ETHERTYPE_IP6)
+			code = fx_parse_ip(&c, out->ethertype, bytes, out);
+		else if (out->ethertype == FX_ETHERTYPE_ARP)
+			code = fx_parse_arp(&c, out);
+	}
+	out->decode = (fx_u8)code;
+	return code;
+}
+
+/*
+ * What most frames are: Ethernet, IPv4 without options or fragments, TCP or UDP, nothing cut, no contradiction, no
+ * tunnel. Whether it was one; if not, nothing that fx_parse_any() does not overwrite has been written.
+ */
+FX_INLINE int fx_parse_common(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_bytes,
+			      struct fx_packet *out)
+{
+	const fx_u8 *ip = bytes + FX_ETHERNET_HEADER;
+	const struct fx_cursor c = { ip + FX_IP4_HEADER, end, 0 };
+	struct fx_cursor transport = c;
+	fx_u32 total, header;
+
+	if (fx_unlikely(!fx_has(bytes, FX_ETHERNET_HEADER + FX_IP4_HEADER + FX_UDP_HEADER, end)))
+		return 0;
+	total = fx_load16_be(ip + 2);
+	/* EtherType 0x0800 and the octet 0x45 after it; neither offset nor "more fragments". */
+	if (fx_unlikely((fx_load32(bytes + 12) & 0xffffff) != 0x450008 ||
+			(fx_load16(ip + 6) & 0xff3f) != 0 ||
+			total + FX_ETHERNET_HEADER > wire_bytes))
+		return 0;
+	transport.wire = total - FX_IP4_HEADER;
+	if (ip[9] == FX_PROTO_TCP) {
+		if (fx_unlikely(!fx_has(transport.at, FX_TCP_HEADER, end)))
+			return 0;
+		header = (fx_u32)(transport.at[12] >> 4) * 4;
+		if (fx_unlikely(header < FX_TCP_HEADER || total < FX_IP4_HEADER + header))
+			return 0;
+		out->header_bytes = FX_IP4_HEADER;
+		out->decode = (fx_u8)fx_put_tcp(&transport, bytes, header, out);
+	} else if (ip[9] == FX_PROTO_UDP) {
+		fx_u32 length = fx_load16_be(transport.at + 4);
+
+		if (fx_unlikely(length < FX_UDP_HEADER || total < FX_IP4_HEADER + length))
+			return 0;
+		out->src_port = fx_load16_be(transport.at);
+		out->dst_port = fx_load16_be(transport.at + 2);
+		if (fx_unlikely(out->dst_port == FX_VXLAN_PORT))
+			return 0;
+		out->header_bytes = FX_IP4_HEADER;
+		fx_put_payload(&transport, bytes, FX_UDP_HEADER, length - FX_UDP_HEADER, out);
+	} else {
+		return 0;
+	}
+	out->dst_mac = fx_load_mac(bytes);
+	out->src_mac = fx_load_mac(bytes + 6);
+	out->ethertype = FX_ETHERTYPE_IP4;
+	out->ip_version = 4;
+	out->ip_bytes = total;
+	out->tos = ip[1];
+	out->ttl = ip[8];
+	out->proto = ip[9];
+	fx_addr_put4(&out->src_addr, ip + 12);
+	fx_addr_put4(&out->dst_addr, ip + 16);
+	return 1;
+}
+
+/*
+ * Reads one frame of `wire_bytes` on the wire, captured from `bytes` up to `end`: 0 or the reason why it is not fully
+ * understood (enum fx_decode, also in out->decode). Fills every field but time_ns and iface, which it leaves alone.
+ */
+FX_INLINE int fx_parse_frame(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_bytes,
+			     fx_u16 linktype, struct fx_packet *out)
+{
+	fx_u32 captured = (fx_u32)(end - bytes);
+	fx_i64 time_ns = out->time_ns;
+	fx_u16 iface = out->iface;
+
+	if (fx_unlikely(wire_bytes < captured))
+		wire_bytes = captured;
+	__builtin_memset(out, 0, sizeof(*out));
+	out->time_ns = time_ns;
+	out->iface = iface;
+	out->tcp_wscale = 255;
+	out->wire_segments = 1;
+	out->wire_bytes = wire_bytes;
+	out->captured_bytes = captured;
+	if (fx_likely(linktype == FX_LINKTYPE_ETHERNET) &&
+	    fx_likely(fx_parse_common(bytes, end, wire_bytes, out)))
+		return out->decode;
+	return fx_parse_any(bytes, end, wire_bytes, linktype, out);
+}
+
+#endif
