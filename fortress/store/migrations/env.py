@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alembic's entry: runs the steps on the connection given, in the transaction of the caller."""
+
+from alembic import context
+
+from fortress.store.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    transactional_ddl=True,
+    render_as_batch=True,
+)
+context.run_migrations()
