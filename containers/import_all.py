@@ -1,4 +1,4 @@
-"""Import every module of the installed `fortress`: an image that lacks a library fails its build."""
+"""Import every module of the installed `fortress`: where a library lacks, it fails."""
 
 import argparse
 import importlib

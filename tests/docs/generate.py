@@ -1,0 +1,76 @@
+"""Writes the pages of the documentation that are made from the program itself.
+
+`python -m tests.docs.generate` writes them; the test beside this file fails when one is stale.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+
+from tests.need import ROOT
+
+DOCS = ROOT / "docs"
+NOTE = "<!-- Made by ./dev docs; do not edit. -->\n\n"
+
+
+def commands_page() -> str:
+    """Return the help of every command, as the program prints it."""
+    from fortress.cli import build_parser
+
+    lines = ["# Commands", "", "`fortress COMMAND --help` prints the same.", ""]
+    for name, parser in _parsers("fortress", build_parser()):
+        lines += [f"{'#' * min(name.count(' ') + 1, 3)}# {name}", "", "```text"]
+        lines += [parser.format_help().rstrip(), "```", ""]
+    return "\n".join(lines)
+
+
+def columns_page() -> str:
+    """Return the data dictionary: every column of packets, flows and intervals."""
+    from fortress_core import FLOWS, INTERVALS, PACKETS, columns
+
+    lines = ["# Columns", ""]
+    lines += [
+        "Each table is one `.def` file under `core_ext/include/fx/`; all else comes from it.",
+        "",
+    ]
+    for title, table in (("Flows", FLOWS), ("Intervals", INTERVALS), ("Packets", PACKETS)):
+        rows = columns(table)
+        lines += [f"## {title}", "", f"{len(rows)} columns.", ""]
+        lines += ["| column | type | unit | meaning |", "| --- | --- | --- | --- |"]
+        for row in rows:
+            meaning = row.meaning.replace("|", "\\|")
+            lines.append(f"| `{row.name}` | {row.type} | {row.unit} | {meaning} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+PAGES: dict[str, Callable[[], str]] = {"columns.md": columns_page, "commands.md": commands_page}
+
+
+def page(name: str) -> str:
+    """Return the whole text of a generated page."""
+    return NOTE + PAGES[name]()
+
+
+def main() -> int:
+    """Write every generated page that has changed, and say which."""
+    for name in PAGES:
+        path, text = DOCS / name, page(name)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            print(path.relative_to(ROOT))
+    return 0
+
+
+def _parsers(
+    name: str, parser: argparse.ArgumentParser
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for verb, inner in action.choices.items():
+                yield from _parsers(f"{name} {verb}", inner)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
