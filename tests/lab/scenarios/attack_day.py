@@ -1,0 +1,45 @@
+"""A camera is taken over: it sweeps, scans, guesses passwords, calls home and floods, among everyday traffic."""
+
+from tests.lab.scenario import Scenario
+from tests.lab.scenarios._attacks import (
+    address_sweep,
+    beaconing,
+    password_guess,
+    port_scan,
+    syn_flood,
+)
+from tests.lab.scenarios._everyday import (
+    browsing,
+    call,
+    closed_port,
+    copy,
+    login,
+    lookups,
+    mistyped_login,
+    monitoring_ping,
+)
+
+SCENARIO = Scenario(
+    name="attack_day",
+    sentence="A camera is taken over: it sweeps, scans, guesses passwords, calls home and floods, among everyday traffic.",
+    steps=(
+        browsing("laptop", times=34, every=9),
+        browsing("phone", times=22, every=14),
+        lookups("phone", times=18, every=18),
+        call("admin", seconds=20, at=12),
+        copy("laptop", at=40),
+        login("admin", times=9, every=36, at=5),
+        mistyped_login("admin", times=2, every=150, at=48),
+        monitoring_ping("admin", "nas", count=320),
+        closed_port("phone", times=12, every=25),
+        address_sweep("camera", "198.51.100.0/24", "-sn --max-rate 200").moved(60),
+        port_scan("camera", "nas", "--max-rate 400").moved(85),
+        password_guess("camera", "ssh", guesses=80).moved(100),
+        beaconing("camera", every=5, times=26, jitter=0.08).moved(105),
+        syn_flood("camera", "web", count=8_000, gap_us=400).moved(205),
+    ),
+    max_seconds=370,
+    max_packets=100_000,
+    snaplen=160,
+    services=("web", "dns", "ssh", "iperf", "c2"),
+)
