@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables, and how the values of `fortress.verdict` become rows and rows become values.
 
-Times are nanoseconds since 1970 of the capture's clock. A column never changes its meaning; a new one
-is a migration.
+Times are nanoseconds since 1970 of the capture's clock. A column keeps its meaning; a new one is a
+one is a migration.
 """
 
 from __future__ import annotations
