@@ -18,7 +18,7 @@ Arrived = Mapping[str, list[int]]
 class Case:
     """A sink under test: how to open it, and when which kinds of value arrived behind it.
 
-    """A sink under test: how to open it, and when what arrived behind it.
+    `opened` gives a new sink on a new place; `arrived` looks at the place opened last, names kinds
     by the value's class (`{"Finding": [time_ns, …], …}`), leaving out what the sink does not keep.
     """
 
