@@ -4,8 +4,10 @@
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from tests.need import ROOT
 
@@ -44,7 +46,34 @@ def columns_page() -> str:
     return "\n".join(lines)
 
 
-PAGES: dict[str, Callable[[], str]] = {"columns.md": columns_page, "commands.md": commands_page}
+CONFIGURATION = """\
+# Configuration
+
+One file, `fortress.toml`, and `conf.d/*.toml` beside it; then the environment, then the command line: later ones
+win, key by key. An unknown key is an error that names it. `fortress config show` prints each value and where
+it came from, `fortress config check` only checks, `fortress config schema` prints the JSON Schema.
+"""
+
+
+def configuration_page() -> str:
+    """Return every setting of fortress.toml with its default, from the settings' own schema."""
+    from fortress.config import schema
+
+    whole = schema()
+    lines = [CONFIGURATION, "## Top level", "", *_settings("", whole), ""]
+    for name, member in whole["properties"].items():
+        if "$ref" in member:
+            section = whole["$defs"][member["$ref"].rpartition("/")[2]]
+            lines += [f"## [{name}]", "", section["description"], ""]
+            lines += [*_settings(f"{name}.", section), ""]
+    return "\n".join(lines)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "columns.md": columns_page,
+    "commands.md": commands_page,
+    "configuration.md": configuration_page,
+}
 
 
 def page(name: str) -> str:
@@ -60,6 +89,17 @@ def main() -> int:
             path.write_text(text)
             print(path.relative_to(ROOT))
     return 0
+
+
+def _settings(prefix: str, section: dict[str, Any]) -> Iterator[str]:
+    yield "| key | default | meaning | environment |"
+    yield "| --- | --- | --- | --- |"
+    for name, member in section["properties"].items():
+        if "$ref" not in member:
+            key = f"{prefix}{name}"
+            default = f"`{json.dumps(member['default'])}`" if "default" in member else ""
+            variable = "FORTRESS_" + key.upper().replace(".", "__")
+            yield f"| `{key}` | {default} | {member['description']} | `{variable}` |"
 
 
 def _parsers(
