@@ -49,9 +49,10 @@ def columns_page() -> str:
 CONFIGURATION = """\
 # Configuration
 
-One file, `fortress.toml`, and `conf.d/*.toml` beside it; then the environment, then the command line: later ones
-win, key by key. An unknown key is an error that names it. `fortress config show` prints each value and where
-it came from, `fortress config check` only checks, `fortress config schema` prints the JSON Schema.
+One file, `fortress.toml`, and `conf.d/*.toml` beside it; then the environment, then the command
+line: later ones win, key by key. An unknown key is an error that names it. `fortress config show`
+prints each value and where it came from, `fortress config check` only checks, `fortress config
+schema` prints the JSON Schema.
 """
 
 
