@@ -65,8 +65,7 @@ FX_INLINE int fx_skip_extensions(struct fx_cursor *c, struct fx_packet *out)
 		fx_u8 kind = out->proto;
 
 		if (kind != FX_PROTO_HOP_BY_HOP && kind != FX_PROTO_ROUTING && kind != FX_PROTO_FRAGMENT &&
-		    kind != FX_PROTO_DESTINATION && kind != FX_PROTO_AH && kind != FX_PROTO_HIP &&
-		    kind != FX_PROTO_SHIM6)
+		    kind != FX_PROTO_DESTINATION && kind != FX_PROTO_AH)
 			return FX_DECODE_OK;
 		if (c->wire < 8)
 			return FX_DECODE_IP_EXTENSION;
@@ -127,12 +126,13 @@ FX_INLINE int fx_parse_ip6(struct fx_cursor *c, struct fx_packet *out)
 FX_INLINE int fx_parse_arp(const struct fx_cursor *c, struct fx_packet *out)
 {
 	const fx_u8 *at = c->at;
+	fx_u16 hardware;
 
 	if (c->wire < FX_ARP_PACKET || !fx_has(at, FX_ARP_PACKET, c->end))
 		return fx_short_network(c, FX_ARP_PACKET);
 	/* Protocol IPv4, address lengths 6 and 4, operation below 256; hardware Ethernet or IEEE 802. */
-	if (fx_load32(at + 2) != 0x04060008u || at[6] != 0 || (fx_load16(at) & 0xf9ff) != 0x0000 ||
-	    fx_load16(at) == 0)
+	hardware = fx_load16_be(at);
+	if ((hardware != 1 && hardware != 6) || fx_load32(at + 2) != 0x04060008u || at[6] != 0)
 		return FX_DECODE_ARP;
 	out->arp_op = at[7];
 	out->arp_mac = fx_load_mac(at + 8);
