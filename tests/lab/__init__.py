@@ -1,1 +1,1 @@
-"""The lab: records labelled captures of real tools in private network namespaces and judges Fortress on them."""
+"""The lab: labelled captures of real tools, and judgement of Fortress on them."""

@@ -14,10 +14,11 @@ from tests.lab.labels import LabelsError, labels_path, read_labels
 from tests.lab.record import record
 from tests.lab.sandbox import SandboxError
 from tests.lab.scenario import Scenario, catalogue
+from tests.lab.shelf import renew
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "samples"
-_OK, _BAD, _USAGE = 0, 1, 2
+_OK, _BAD, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 
 
 class _UsageError(Exception):
@@ -35,6 +36,9 @@ def main(arguments: list[str]) -> int:
     except (SandboxError, LabelsError, JudgeError) as error:
         print(f"lab: {error}", file=sys.stderr)
         return _BAD
+    except KeyboardInterrupt:
+        print("lab: interrupted; nothing is left behind", file=sys.stderr)
+        return _INTERRUPTED
     return status
 
 
@@ -48,15 +52,15 @@ def _parser() -> argparse.ArgumentParser:
     tasks = parser.add_subparsers(title="commands", required=True, metavar="list|record|judge")
     task = tasks.add_parser("list", help="what can be recorded, and which detector ought to see it")
     task.set_defaults(task=_list)
-    task = _with_names(
-        tasks.add_parser("record", help="record scenarios; needs root and their tools")
-    )
+    task = tasks.add_parser("record", help="record scenarios; needs root and their tools")
+    task.add_argument("names", nargs="+", metavar="NAME", help="scenarios, as list names them")
     task.add_argument(
         "--out", type=Path, default=SAMPLES, help="folder to write to (default: samples)"
     )
     task.set_defaults(task=_record)
-    task = _with_names(
-        tasks.add_parser("judge", help="replay captures and compare with their labels")
+    task = tasks.add_parser("judge", help="replay captures and compare alerts with their labels")
+    task.add_argument(
+        "names", nargs="*", metavar="NAME", help="samples or capture files (default: all samples)"
     )
     task.add_argument(
         "--fortress", default=_fortress(), help="the command to replay with (default: %(default)s)"
@@ -68,16 +72,6 @@ def _parser() -> argparse.ArgumentParser:
     for task in tasks.choices.values():
         task.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
-
-
-def _with_names(task: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    what = "scenario names (see list)" + (
-        "; all samples if none is given; or capture files" if task.prog.endswith("judge") else ""
-    )
-    task.add_argument(
-        "names", nargs="*" if task.prog.endswith("judge") else "+", metavar="NAME", help=what
-    )
-    return task
 
 
 def _fortress() -> str:
@@ -120,6 +114,7 @@ def _record(options: argparse.Namespace) -> int:
             print(json.dumps({"name": name, "capture": str(path), "seconds": seconds}), flush=True)
         else:
             print(f"{name}: {path} ({path.stat().st_size:,} bytes, {seconds} s)", flush=True)
+    renew(options.out)
     return _OK
 
 

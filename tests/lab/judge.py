@@ -1,7 +1,8 @@
 """Judging: what `fortress replay` said about a capture against what its labels say happened.
 
-A label is detected when an alert of its detector (or of one it accepts ``also``) overlaps it in time and speaks
-of its source or, where the source is forged, of its target. An alert that fits no label is an extra alert.
+A label is detected when an alert of its detector falls into its time and speaks of its source or,
+where that is forged, of its target. Detectors listed in ``also`` may speak too, without credit.
+An alert that fits no label is an extra alert.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A label and the first alert that fits it, with the seconds from the label's start; None if missed."""
+    """A label and the first alert that fits it, seconds after the label's start; None if missed."""
 
     label: Label
     alert: Alert | None
@@ -62,7 +63,7 @@ class Judgement:
 
 
 def replay(command: list[str], capture: Path) -> tuple[list[dict[str, Any]], int]:
-    """The events of a replay of the capture, and its exit status (0, or 3 when the capture is damaged)."""
+    """The events of a replay of the capture, and its exit status (3: the capture is damaged)."""
     words = [*command, "replay", str(capture), "--json"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
@@ -118,7 +119,7 @@ def _hit(label: Label, alerts: list[Alert]) -> Hit:
     if not right:
         return Hit(label, None, None)
     first = min(right, key=lambda alert: alert.at)
-    return Hit(label, first, round((first.at - label.start) / 1e9, 3))
+    return Hit(label, first, round(max(0, first.at - label.start) / 1e9, 3))
 
 
 def _covers(where: str | None, address: str | None) -> bool:

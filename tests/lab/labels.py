@@ -1,11 +1,16 @@
 """The labels file beside each capture: what is in it, when, and how it was made.
 
-``NAME.labels.json`` is one object: ``schema`` (1), ``scenario``, ``sentence``, ``capture`` (file name), ``sha256`` (of the capture
-file), ``packets``, ``wire_bytes``, ``start``/``end`` (epoch ns of the first and last packet), ``snaplen``, ``offloads``,
-``interface``, ``dropped``, ``hosts`` (name → ipv4, ipv6, mac), ``tools`` (name → version), ``commands`` (``at`` epoch ns, actor, command)
-and ``labels``, empty for benign traffic. A label has ``start``, ``end`` (epoch ns of its first and last packet),
-``src``, ``dst`` (address, network, or null for many or forged), ``src_mac``, ``technique`` (ATT&CK), ``detector``, ``also`` (other
-detectors that are right to speak of it) and ``note``.
+``NAME.labels.json`` is one object:
+
+- ``schema`` (1), ``scenario``, ``sentence``, ``capture`` (file name), ``sha256`` (of that file);
+- ``packets``, ``wire_bytes``, ``start``, ``end`` (epoch ns of first and last packet), ``dropped``;
+- ``interface``, ``snaplen``, ``offloads`` (whether senders handed over segments of up to 64 KiB);
+- ``hosts``: name → ``ipv4``, ``ipv6``, ``mac``; ``tools``: name → Debian package and version;
+- ``commands``: ``at`` (epoch ns), ``actor``, ``command``, ``times``;
+- ``labels``, empty for benign traffic. A label has ``start``, ``end`` (epoch ns of its first and
+  last packet), ``src``, ``dst`` (address, network, or null for many or forged), ``src_mac``,
+  ``technique`` (ATT&CK), ``detector``, ``also`` (other detectors that are right to speak of it)
+  and ``note``.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ _KEYS = {
 
 
 class LabelsError(Exception):
-    """A labels file that is missing or says something impossible; the message names the file and key."""
+    """A labels file is missing or says something impossible; the message names file and key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,13 @@
 """The lab's network: a home LAN behind a gateway, and a small Internet of documentation addresses.
 
-The gateway's namespace holds two bridges, as a home router does: ``br-lan`` (addressed; the tap listens here, so it
-sees what crosses the gateway and what stations say to each other) and ``br-wan``. There is no
-NAT, so inside and outside addresses are seen as they are, and no route out of the lab: packets for
-addresses that do not exist end in a blackhole on the gateway.
+The gateway's namespace holds two bridges, as a home router does: ``br-lan`` (addressed; the tap
+listens here, so it sees what crosses the gateway and what stations say to each other) and
+``br-wan``. There is no NAT, so inside and outside addresses are seen as they are, and no route out
+of the lab: packets for addresses that do not exist end in a blackhole on the gateway.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ TAP_HOST = "gateway"
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A station: one namespace with one interface. ``extra`` counts further addresses after the first."""
+    """A station: one namespace, one interface; ``extra`` addresses follow the first."""
 
     name: str
     ipv4: str
@@ -90,8 +89,9 @@ class Network:
 
 @contextmanager
 def build(offloads: bool) -> Iterator[Network]:
-    """The network of all ``HOSTS``; its namespaces, named after this process, are deleted on the way out."""
-    names = {name: f"fxlab-{os.getpid()}-{name}" for name in (TAP_HOST, *HOSTS)}
+    """The network of all ``HOSTS``; its namespaces are deleted on the way out."""
+    # /run/netns is the sandbox's own: no other recording sees these names
+    names = {name: f"fxlab-{name}" for name in (TAP_HOST, *HOSTS)}
     network = Network(names)
     made: list[str] = []
     try:

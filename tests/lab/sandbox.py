@@ -1,9 +1,9 @@
-"""A private world for a recording: own process, mount and network namespaces that vanish with their first process.
+"""A private world for a recording: namespaces that vanish with their first process.
 
-Everything a recording starts lives in one process namespace, everything it writes lives in a memory
-file system over ``/run`` that only this mount namespace sees. When the first process ends, however it ends, the
-kernel kills the rest, and with the last process the network namespaces and files are gone:
-nothing is left to clean up after Ctrl-C, an error or a kill.
+Everything a recording starts lives in one process namespace, everything it writes in a memory file
+system over ``/run`` that only its mount namespace sees. When the first process ends, however it
+ends, the kernel kills the rest, and with the last process the network namespaces and files are
+gone: nothing is left to clean up after Ctrl-C, an error or a kill.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def search_path() -> str:
 def run_inside(task: Callable[[], int]) -> int:
     """Exit status of ``task``, run as the first process of new process and mount namespaces.
 
-    An interrupt or a termination of the caller kills the namespaces at once and is then raised as usual.
+    An interrupt or a termination of the caller kills them at once and is then raised as usual.
     """
     if os.geteuid() != 0:
         raise SandboxError("recording makes network namespaces, which needs root: try sudo")
@@ -68,7 +68,7 @@ def _become_first_process(libc: ctypes.CDLL, task: Callable[[], int]) -> int:
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()  # the terminal's Ctrl-C is the caller's to answer
     if libc.unshare(_CLONE_NEWNS | _CLONE_NEWPID) != 0:
-        print(f"lab: unshare: {os.strerror(ctypes.get_errno())}", flush=True)
+        print(f"lab: unshare: {os.strerror(ctypes.get_errno())}", file=sys.stderr, flush=True)
         return 1
     first = os.fork()
     if first:
@@ -76,30 +76,28 @@ def _become_first_process(libc: ctypes.CDLL, task: Callable[[], int]) -> int:
     status = 1
     try:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        _furnish()
+        os.environ.update(PATH=search_path(), LC_ALL="C")
+        _make_private()
         status = task()
     except SandboxError as error:
-        print(f"lab: {error}", flush=True)
+        print(f"lab: {error}", file=sys.stderr, flush=True)
     except BaseException:  # the first process must not return into the caller's frames
         traceback.print_exc()
     os._exit(status)
 
 
-def _furnish() -> None:
+def _make_private() -> None:
     """Mount a private /proc and an empty /run."""
     run("mount", "--make-rprivate", "/")
     run("mount", "-t", "proc", "proc", "/proc")
     run("mount", "-t", "tmpfs", "-o", "size=2g,mode=755", "lab", "/run")
-    for folder in ("lab", "sshd", "netns", "vsftpd/empty", "lab/home", "lab/logs", "lab/etc"):
+    for folder in ("sshd", "vsftpd/empty"):  # places that daemons insist on
         Path("/run", folder).mkdir(parents=True)
 
 
 def run(*command: str) -> str:
     """Standard output of a short command; its failure is a SandboxError that quotes it."""
-    environment = {**os.environ, "PATH": search_path(), "LC_ALL": "C"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=60, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode != 0:
         raise SandboxError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""What a scenario is: who runs which real command when, and what a detector ought to say about it."""
+"""What a scenario is: who runs which real command when, and what ought to be detected in it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from tests.lab import scenarios as _folder
 class Truth:
     """What a step really is: the label written when the step has been recorded.
 
-    ``src`` and ``dst`` are host names of the topology, literal addresses or networks; None means many or forged.
+    ``src`` and ``dst`` are hosts of the lab, addresses or networks; None means many or forged.
     ``packets`` is a pcap filter with the same placeholders as a command; the first and last packet
-    that match it while the step runs give the label its start and end.
+    that match it while the step runs give the label its start and end. ``also`` names other
+    detectors that are right to speak of it.
     """
 
     detector: str
@@ -31,9 +32,11 @@ class Truth:
 class Step:
     """One command of one actor, at a time, perhaps repeated.
 
-    ``command`` may name hosts in braces: ``{nas}`` is a host's IPv4 address, ``{nas6}`` its IPv6 address;
-    ``{page}`` is another curl list of a web page's objects on each run. Times are seconds after the start.
-    ``seconds`` bounds one run; reaching it is an error unless ``endless`` says that the tool never ends by itself.
+    ``command`` may name hosts in braces: ``{nas}`` is a host's IPv4 address, ``{nas6}`` its IPv6
+    address, ``{nas_mac}`` its hardware address; ``{page}`` is a web page's curl list, another one
+    on each run. ``at`` counts seconds from the start, ``every`` from run to run, ``jitter`` is a
+    share of ``every``. ``seconds`` bounds one run; reaching it is an error unless ``endless`` says
+    that the tool never ends by itself.
     """
 
     actor: str
@@ -56,12 +59,11 @@ class Step:
 class Scenario:
     """A whole recording: its steps and its bounds.
 
-    ``tail`` is the number of quiet seconds recorded after the last step; ``snaplen`` the bytes kept of a packet;
-    with ``offloads`` senders hand over segments of up to 64 KiB, as a tap in front of a NIC with TSO sees them.
+    ``lead`` and ``tail`` are quiet seconds before and after the steps; ``snaplen`` is what is kept
+    of a packet; with ``offloads`` senders hand over segments of up to 64 KiB, as a tap in front of
+    a NIC with TSO sees them. The catalogue gives each its file's name and docstring.
     """
 
-    name: str
-    sentence: str
     steps: tuple[Step, ...]
     max_seconds: float
     max_packets: int
@@ -70,6 +72,8 @@ class Scenario:
     lead: float = 1.0
     tail: float = 1.0
     services: tuple[str, ...] = ("web", "dns", "ssh")
+    name: str = ""
+    sentence: str = ""
 
     @property
     def truths(self) -> tuple[Truth, ...]:
@@ -95,14 +99,11 @@ class Scenario:
 def catalogue() -> dict[str, Scenario]:
     """Every scenario by name: one for each file in the folder ``scenarios``."""
     found = {}
-    for module_info in pkgutil.iter_modules(_folder.__path__):
-        if module_info.name.startswith("_"):
+    for entry in pkgutil.iter_modules(_folder.__path__):
+        if entry.name.startswith("_"):
             continue
-        module = importlib.import_module(f"{_folder.__name__}.{module_info.name}")
+        module = importlib.import_module(f"{_folder.__name__}.{entry.name}")
         scenario: Scenario = module.SCENARIO
-        if scenario.name != module_info.name:
-            raise ValueError(
-                f"{module.__file__}: SCENARIO.name is {scenario.name!r}, not the file's name"
-            )
-        found[scenario.name] = scenario
+        sentence = (module.__doc__ or "").strip()
+        found[entry.name] = replace(scenario, name=entry.name, sentence=sentence)
     return found

@@ -1,1 +1,1 @@
-"""The catalogue: each file is one scenario; files with an underscore hold steps that several share."""
+"""The catalogue: a file is a scenario; names with an underscore hold steps that many share."""

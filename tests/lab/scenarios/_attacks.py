@@ -53,7 +53,7 @@ def syn_flood(attacker: str, victim: str, count: int, gap_us: int, spoofed: bool
         exits=(0, 1),
         truth=Truth(
             detector="syn_flood",
-            technique="T1498.001" if not spoofed else "T1499.001",
+            technique="T1499.001",
             note=_FORGED if spoofed else "one source, source port counts up",
             packets=f"{source}dst host {{{victim}}} and tcp[13] = 2 and dst port 80",
             src=None if spoofed else attacker,
@@ -108,7 +108,7 @@ def arp_spoof(attacker: str, victim: str, seconds: float) -> Step:
         truth=Truth(
             detector="arp_spoof",
             technique="T1557.002",
-            note="arpspoof claims the gateway's address towards the victim and the victim's towards the gateway",
+            note="claims the gateway's address to the victim and the victim's to the gateway",
             packets=f"arp and ether src {{{attacker}_mac}} and arp[6:2] = 2"
             f" and (arp src host {{gateway}} or arp src host {{{victim}}})",
             src=attacker,

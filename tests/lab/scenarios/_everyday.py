@@ -4,7 +4,7 @@ from tests.lab.scenario import Step
 
 
 def browsing(actor: str, times: int, every: float, at: float = 0.0) -> Step:
-    """A person opening web pages now and then: names looked up, a dozen objects a page, from several sites."""
+    """A person opening web pages now and then: names looked up, a dozen objects a page."""
     return Step(actor, "curl --config {page}", at=at, times=times, every=every, jitter=0.9)
 
 

@@ -5,8 +5,6 @@ from tests.lab.scenarios._attacks import arp_spoof
 from tests.lab.scenarios._everyday import browsing
 
 SCENARIO = Scenario(
-    name="arp_spoof",
-    sentence="arpspoof puts a camera between the laptop and the gateway while the laptop browses.",
     steps=(
         Step("camera", "sysctl -q -w net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0"),
         browsing("laptop", times=8, every=3),

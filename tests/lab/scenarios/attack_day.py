@@ -1,8 +1,9 @@
-"""A camera is taken over: it sweeps, scans, guesses passwords, calls home and floods, among everyday traffic."""
+"""A camera scans, guesses, listens in, calls home and floods, on top of everyday traffic."""
 
-from tests.lab.scenario import Scenario
+from tests.lab.scenario import Scenario, Step
 from tests.lab.scenarios._attacks import (
     address_sweep,
+    arp_spoof,
     beaconing,
     password_guess,
     port_scan,
@@ -20,9 +21,8 @@ from tests.lab.scenarios._everyday import (
 )
 
 SCENARIO = Scenario(
-    name="attack_day",
-    sentence="A camera is taken over: it sweeps, scans, guesses passwords, calls home and floods, among everyday traffic.",
     steps=(
+        Step("camera", "sysctl -q -w net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0"),
         browsing("laptop", times=34, every=9),
         browsing("phone", times=22, every=14),
         lookups("phone", times=18, every=18),
@@ -36,7 +36,8 @@ SCENARIO = Scenario(
         port_scan("camera", "nas", "--max-rate 400").moved(85),
         password_guess("camera", "ssh", guesses=80).moved(100),
         beaconing("camera", every=5, times=26, jitter=0.08).moved(105),
-        syn_flood("camera", "web", count=8_000, gap_us=400).moved(205),
+        arp_spoof("camera", "phone", seconds=12).moved(180),
+        syn_flood("camera", "web", count=8_000, gap_us=400).moved(215),
     ),
     max_seconds=370,
     max_packets=100_000,

@@ -5,8 +5,6 @@ from tests.lab.scenarios._attacks import beaconing
 from tests.lab.scenarios._everyday import browsing
 
 SCENARIO = Scenario(
-    name="beaconing",
-    sentence="An implant on the phone calls home each five seconds while the phone is used.",
     steps=(
         browsing("phone", times=8, every=12),
         beaconing("phone", every=5, times=22, jitter=0.08).moved(1),

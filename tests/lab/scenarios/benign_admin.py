@@ -1,4 +1,4 @@
-"""An administrator at work: SSH sessions, a mistyped password now and then, monitoring by ping and HTTP."""
+"""SSH sessions, a password mistyped now and then, monitoring by ping and HTTP."""
 
 from tests.lab.scenario import Scenario
 from tests.lab.scenarios._everyday import (
@@ -11,8 +11,6 @@ from tests.lab.scenarios._everyday import (
 )
 
 SCENARIO = Scenario(
-    name="benign_admin",
-    sentence="An administrator at work: SSH sessions, a mistyped password now and then, monitoring by ping and HTTP.",
     steps=(
         login("admin", times=9, every=12),
         mistyped_login("admin", times=3, every=30, at=7),

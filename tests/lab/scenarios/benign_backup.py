@@ -4,8 +4,6 @@ from tests.lab.scenario import Scenario
 from tests.lab.scenarios._everyday import browsing, bulk, call, copy
 
 SCENARIO = Scenario(
-    name="benign_backup",
-    sentence="Backups and a call: few large flows at full speed, seen in segments of up to 64 KiB.",
     steps=(
         copy("laptop", times=3, every=10),
         bulk("admin", megabytes=150, at=5),

@@ -4,8 +4,6 @@ from tests.lab.scenario import Scenario
 from tests.lab.scenarios._everyday import browsing, lookups
 
 SCENARIO = Scenario(
-    name="benign_browse",
-    sentence="Three people open web pages for a minute: many short connections, many names.",
     steps=(
         browsing("laptop", times=12, every=4),
         browsing("phone", times=9, every=6),

@@ -1,4 +1,4 @@
-"""An evening at home: pages, a call, a file copied, monitoring, a log-in mistyped, a service that is gone."""
+"""An evening at home: pages, a call, a copied file, a mistyped log-in, a service gone."""
 
 from tests.lab.scenario import Scenario
 from tests.lab.scenarios._everyday import (
@@ -14,8 +14,6 @@ from tests.lab.scenarios._everyday import (
 )
 
 SCENARIO = Scenario(
-    name="benign_mixed",
-    sentence="An evening at home: pages, a call, a file copied, monitoring, a log-in mistyped, a service that is gone.",
     steps=(
         browsing("laptop", times=8, every=9),
         browsing("phone", times=6, every=13),

@@ -1,12 +1,10 @@
-"""A camera floods the NAS with echo requests, 2,500 a second for four seconds."""
+"""A camera floods the NAS with echo requests, 2,000 a second."""
 
 from tests.lab.scenario import Scenario
 from tests.lab.scenarios._attacks import icmp_flood
 from tests.lab.scenarios._everyday import browsing
 
 SCENARIO = Scenario(
-    name="icmp_flood",
-    sentence="A camera floods the NAS with echo requests, 2,500 a second for four seconds.",
     steps=(
         browsing("laptop", times=4, every=3),
         icmp_flood("camera", "nas", count=10_000, gap_us=400).moved(4),

@@ -4,8 +4,6 @@ from tests.lab.scenario import Scenario
 from tests.lab.scenarios._attacks import password_guess
 
 SCENARIO = Scenario(
-    name="password_guess_ftp",
-    sentence="hydra guesses an FTP password on the NAS, four at a time.",
     steps=(password_guess("camera", "ftp", guesses=60).moved(1),),
     max_seconds=160,
     max_packets=20_000,

@@ -5,8 +5,6 @@ from tests.lab.scenarios._attacks import password_guess
 from tests.lab.scenarios._everyday import login
 
 SCENARIO = Scenario(
-    name="password_guess_ssh",
-    sentence="hydra guesses an SSH password on the NAS, four at a time.",
     steps=(
         login("admin", times=2, every=10),
         password_guess("camera", "ssh", guesses=60).moved(2),

@@ -5,8 +5,6 @@ from tests.lab.scenarios._attacks import port_scan
 from tests.lab.scenarios._everyday import browsing
 
 SCENARIO = Scenario(
-    name="port_scan_slow",
-    sentence="A SYN scan of 120 ports at three probes a second.",
     steps=(
         browsing("laptop", times=4, every=10),
         port_scan(

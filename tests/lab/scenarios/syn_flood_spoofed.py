@@ -5,11 +5,9 @@ from tests.lab.scenarios._attacks import syn_flood
 from tests.lab.scenarios._everyday import browsing
 
 SCENARIO = Scenario(
-    name="syn_flood_spoofed",
-    sentence="SYNs with forged sources flood the web server of the NAS from outside.",
     steps=(
         browsing("laptop", times=4, every=3),
-        syn_flood("outsider", "nas", count=10_000, gap_us=400, spoofed=True).moved(4),
+        syn_flood("outsider", "nas", count=5_000, gap_us=400, spoofed=True).moved(4),
     ),
     max_seconds=40,
     max_packets=60_000,

@@ -1,12 +1,10 @@
-"""A camera floods a server outside with 512-byte datagrams, 2,500 a second for four seconds."""
+"""A camera floods a server outside with 512-byte datagrams, 2,000 a second."""
 
 from tests.lab.scenario import Scenario
 from tests.lab.scenarios._attacks import udp_flood
 from tests.lab.scenarios._everyday import browsing
 
 SCENARIO = Scenario(
-    name="udp_flood",
-    sentence="A camera floods a server outside with 512-byte datagrams, 2,500 a second for four seconds.",
     steps=(
         browsing("laptop", times=4, every=3),
         udp_flood("camera", "web", count=10_000, gap_us=400).moved(4),
