@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fortress doctor`: what works on this machine, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fortress.cli.options import Commands, add_command, add_config, add_json, load_config
+from fortress.errors import FortressError
+
+if TYPE_CHECKING:
+    from fortress.config import Settings
+
+LOW_DISK_BYTES = 1 << 30
+SQLITE = "sqlite:///"
+
+DESCRIPTION = """\
+Look at what Fortress needs on this machine. Exit code 0: the main job works;
+1: something it needs is missing."""
+
+_MARKS = {"ok": ("✓", "green"), "missing": ("✗", "red"), "note": ("–", "yellow")}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One answer: `state` is ok, missing (the main job needs it) or note; `how` is the way out."""
+
+    name: str
+    state: str
+    what: str
+    how: str = ""
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands, "doctor", "say what works here, what is missing, how to get it", run, DESCRIPTION
+    )
+    add_json(parser, "print one JSON object for each check")
+    add_config(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    missing = False
+    for check in _checks(load_config(arguments).settings):
+        missing |= check.state == "missing"
+        if arguments.json:
+            print(json.dumps(asdict(check), ensure_ascii=False), flush=True)
+        else:
+            _print(check)
+    return FortressError.exit_code if missing else 0
+
+
+def _checks(settings: Settings) -> Iterator[Check]:
+    looks: tuple[tuple[str, Callable[[Settings], Check]], ...] = (
+        ("python", _python),
+        ("core", _core),
+        ("model", _model),
+        ("state", _state),
+        ("store", _store),
+        ("parquet", _parquet),
+        ("memory", _memory),
+        ("sample", _sample),
+        ("live capture", _live),
+    )
+    for name, look in looks:
+        try:
+            yield look(settings)
+        except (FortressError, ImportError, OSError) as error:
+            how = "./dev setup" if isinstance(error, ImportError) else ""
+            yield Check(name, "missing", str(error), how)
+
+
+def _python(_: Settings) -> Check:
+    return Check("python", "ok", f"{platform.python_version()} on {platform.machine()}")
+
+
+def _core(_: Settings) -> Check:
+    core = importlib.import_module("fortress_core")
+    columns = len(core.columns(core.FLOWS))
+    return Check("core", "ok", f"the C core loads, {columns} flow columns")
+
+
+def _model(settings: Settings) -> Check:
+    if not settings.model.enabled:
+        return Check("model", "note", "switched off", "model.enabled = true")
+    from fortress.inference import FlowClassifier, Registry
+
+    classifier = FlowClassifier(Registry(settings.model.folder).load(settings.model.name))
+    return Check(
+        "model", "ok", f"{settings.model.name}: {len(classifier.features)} features, verified"
+    )
+
+
+def _state(settings: Settings) -> Check:
+    folder = settings.state_dir
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    with tempfile.TemporaryFile(dir=there):
+        free = shutil.disk_usage(there).free
+    what = f"{folder} can be written, {free / 1e9:.1f} GB free"
+    if free < LOW_DISK_BYTES:
+        return Check("state", "note", what, "make room, or set state_dir")
+    return Check("state", "ok", what)
+
+
+def _store(settings: Settings) -> Check:
+    if not settings.store.enabled:
+        return Check("store", "note", "switched off", "store.enabled = true")
+    from fortress.store import Store
+
+    url = settings.store_url()
+    if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
+        return Check("store", "ok", f"{url}: will be made by the first run")
+    with Store(url) as store:
+        return Check("store", "ok", f"{store.url}: {len(store.runs())} runs")
+
+
+def _parquet(_: Settings) -> Check:
+    arrow = importlib.import_module("pyarrow")
+    return Check("parquet", "ok", f"pyarrow {arrow.__version__}: fortress flows can write Parquet")
+
+
+def _memory(settings: Settings) -> Check:
+    lines = dict(
+        line.split(":", 1)
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    )
+    available_mib = int(lines["MemAvailable"].split()[0]) >> 10
+    budget_mib = settings.flows.budget_mib
+    what = f"flow table {budget_mib} MiB of {available_mib} MiB available"
+    if 2 * budget_mib > available_mib:
+        return Check("memory", "note", what, "lower flows.budget_mib")
+    return Check("memory", "ok", what)
+
+
+def _sample(_: Settings) -> Check:
+    from fortress.cli.up import shipped_sample
+
+    try:
+        return Check("sample", "ok", f"{shipped_sample()}: `fortress up --once` replays it")
+    except FortressError as error:
+        return Check("sample", "note", str(error))
+
+
+def _live(_: Settings) -> Check:
+    return Check(
+        "live capture", "note", "not built in yet", "replay captures: fortress replay FILE"
+    )
+
+
+def _print(check: Check) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    mark, colour = _MARKS[check.state]
+    line = Text.assemble((f"{mark} ", colour), (f"{check.name:<13}", "bold"), check.what)
+    if check.how:
+        line.append(f"  → {check.how}", "dim")
+    Console(file=sys.stdout, highlight=False, soft_wrap=True).print(line)

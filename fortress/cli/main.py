@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the command line, runs the command, and turns errors into a message and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from fortress.cli import agent, columns, config, doctor, flows, model, replay, up
+from fortress.cli.options import Formatter
+from fortress.cli.running import INTERRUPTED
+from fortress.errors import FortressError
+
+COMMANDS = (up, replay, flows, agent, model, config, doctor, columns)
+
+DESCRIPTION = """\
+Fortress watches the traffic of a small network, finds attacks, and condenses
+what it knows into one explained score: GREEN, AMBER or RED."""
+
+EPILOG = """\
+start here:
+  fortress up --replay CAPTURE --once   everything, on a capture file
+  fortress replay CAPTURE --json        the events of a capture as JSON lines
+  fortress flows CAPTURE -o X.parquet   its flows as columns
+  fortress doctor                       what works on this machine
+
+exit codes:
+  0 done · 1 error · 2 wrong usage or configuration · 3 input was damaged, what
+  could be read was analysed · 130 interrupted"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="fortress", description=DESCRIPTION, epilog=EPILOG, formatter_class=Formatter
+    )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", required=True
+    )
+    for command in COMMANDS:
+        command.add(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; what a user can cause ends in a message."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except FortressError as error:
+        print(f"fortress: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of standard output has gone: nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FortressError.exit_code
+    return code
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __init__(self, **known: object) -> None:
+        super().__init__(nargs=0, **known)  # type: ignore[arg-type]
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"fortress {version('fortress')}")
+        parser.exit()

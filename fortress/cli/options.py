@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What commands share on the command line: layout of help, common options, the configuration."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fortress.config import Loaded, Plain
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Help of a fixed width, so that what is printed does not depend on the terminal."""
+
+    def __init__(self, prog: str, **known: Any) -> None:
+        super().__init__(prog, max_help_position=26, width=88)
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    sentence: str,
+    run: Callable[[argparse.Namespace], int] | None,
+    description: str = "",
+    epilog: str = "",
+) -> argparse.ArgumentParser:
+    """A command with the layout, `--config` and (where it runs) its function."""
+    parser = commands.add_parser(
+        name,
+        help=sentence,
+        description=description or f"{sentence[0].upper()}{sentence[1:]}.",
+        epilog=epilog,
+        formatter_class=Formatter,
+    )
+    if run is not None:
+        parser.set_defaults(run=run)
+    return parser
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """The option that names the configuration file."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="configuration file; default: $FORTRESS_CONFIG, else /etc/fortress/fortress.toml",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """The option for output that programs read."""
+    parser.add_argument("--json", action="store_true", help=what)
+
+
+def load_config(
+    arguments: argparse.Namespace, overrides: Mapping[str, Plain] | None = None
+) -> Loaded:
+    """The configuration that the options name, with what the command line changes in it."""
+    from fortress.config import load
+
+    return load(arguments.config, overrides)

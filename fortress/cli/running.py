@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a replay for a command: sinks, signals, progress, summary, exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from fortress.errors import FortressError, OutputError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from fortress.config import Settings
+    from fortress.services.agent import Moment, Replay, Report
+    from fortress.sinks import Sink
+
+PARTIAL_INPUT = 3
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_replay(
+    replay: Replay, settings: Settings, json: bool, keep: bool, more: Sequence[Sink] = ()
+) -> int:
+    """Replay with lines (`json`) or a picture on standard output, and return the exit code.
+
+    With `keep` the EVE file and the store of the configuration are written.
+    """
+    with stop_on_signals() as stop:
+        return _replay(replay, settings, json, keep, more, stop)
+
+
+def serve(replay: Replay, settings: Settings, json: bool) -> int:
+    """Replay, then serve metrics until asked to stop; that stop is no error."""
+    from fortress import logs
+    from fortress.sinks.metrics import MetricsSink
+
+    logs.configure(settings.log.level, settings.log.format)
+    log = logs.logger("agent")
+    with _metrics_server(settings.metrics.listen) as address, stop_on_signals() as stop:
+        code = _replay(replay, settings, json, True, [MetricsSink()], stop)
+        if not stop.is_set():
+            log.info("serving", metrics=address, input="none: live capture is not built in yet")
+            stop.wait()
+            log.info("stopped")
+        return code
+
+
+def complain(error: FortressError) -> None:
+    """Tell a failure that does not end the run."""
+    print(f"fortress: {error}", file=sys.stderr)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Event]:
+    """An event that SIGINT and SIGTERM set; a second signal ends the process at once."""
+    stop = Event()
+
+    def ask_to_stop(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, ask_to_stop) for number in _SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _replay(
+    replay: Replay, settings: Settings, json: bool, keep: bool, more: Sequence[Sink], stop: Event
+) -> int:
+    from fortress.services import agent
+    from fortress.sinks import Outputs
+
+    sinks, written = _sinks(settings, replay.paths) if keep else ([], {})
+    sinks.extend(more)
+    if json:
+        from fortress.sinks.stream import LineStream
+
+        sinks.append(LineStream(sys.stdout.fileno(), "standard output"))
+    outputs = Outputs(sinks, "observe", complain)
+    try:
+        with _screen(replay, json) as watch:
+            report = agent.run(replay, settings, outputs, stop, watch)
+    finally:
+        outputs.close()
+    for damage in report.damages:
+        print(f"fortress: {damage}", file=sys.stderr)
+    if not json:
+        _print_summary(replay, report, written)
+    return _exit_code(report, outputs.failures)
+
+
+def _sinks(settings: Settings, paths: Sequence[str]) -> tuple[list[Sink], dict[str, str]]:
+    from importlib.metadata import version
+
+    sinks: list[Sink] = []
+    written: dict[str, str] = {}
+    if settings.eve.enabled:
+        from fortress.sinks.eve import EveFile
+
+        eve = EveFile(settings.eve_path(), settings.eve.rotate_mib << 20, settings.eve.keep)
+        sinks.append(eve)
+        written["EVE JSON lines"] = str(eve.path)
+    if settings.store.enabled:
+        from fortress.sinks.store import StoreSink
+        from fortress.store import Store
+
+        store = Store(settings.store_url())
+        batch = settings.store.batch_events
+        sink = StoreSink(store, [_name(path) for path in paths], version("fortress"), batch)
+        sinks.append(sink)
+        written["store"] = f"{store.url} (run {sink.run})"
+    return sinks, written
+
+
+def _name(path: str) -> str:
+    return path if path == "-" else str(Path(path).absolute())
+
+
+@contextmanager
+def _metrics_server(listen: str) -> Iterator[str]:
+    """Serve /metrics while the block runs, and give its address; nothing is served for ""."""
+    if not listen:
+        yield ""
+        return
+    from prometheus_client import start_http_server
+
+    from fortress.metrics import REGISTRY
+
+    host, _, port = listen.rpartition(":")
+    try:
+        server, thread = start_http_server(int(port), host.strip("[]"), registry=REGISTRY)
+    except OSError as error:
+        raise OutputError(f"metrics.listen {listen}: {error.strerror or error}") from error
+    try:
+        yield f"http://{listen}/metrics"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def _screen(replay: Replay, json: bool) -> Iterator[Callable[[Moment], None] | None]:
+    if json or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield None
+        return
+    from fortress.cli.progress import Progress
+
+    with Progress(replay.paths) as progress:
+        yield progress.show
+
+
+def _print_summary(replay: Replay, report: Report, written: Mapping[str, str]) -> None:
+    from rich.console import Console
+
+    from fortress.cli.summary import summary
+
+    names = [Path(path).name for path in replay.paths]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    title = ", ".join(names[:3]) + more
+    Console(highlight=False).print(summary(report, title, written))
+
+
+def _exit_code(report: Report, failures: Sequence[OutputError]) -> int:
+    if failures:
+        return OutputError.exit_code
+    if report.stats is not None and report.stats.interrupted:
+        return INTERRUPTED
+    return PARTIAL_INPUT if report.damages else 0

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run amounted to, for people: score over time, hosts, findings, blocks, the sensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fortress.cli.chart import COLOURS, bar, chart, clock, day_and_clock
+from fortress.services.agent.report import Report, Seen
+from fortress.verdict import Action, Score, Status, Verdict
+
+MOST_HOSTS = 8
+MOST_FINDINGS = 10
+MOST_VERDICTS = 10
+MOST_EVIDENCE = 6
+CHART_WIDTH = 76
+BAR_WIDTH = 30
+
+_AMBER_RISK, _RED_RISK = 0.45, 0.70  # the score's own thresholds, to colour a finding's risk
+
+
+def summary(report: Report, title: str, written: Mapping[str, str]) -> RenderableType:
+    """The whole summary; `written` says where what was written lies."""
+    sections = [
+        _heading(report, title),
+        _score(report),
+        *_section("Hosts, by their part in the score", _hosts(report)),
+        *_section("Findings", _findings(report)),
+        *_section("Would have been blocked (nothing was: this is a replay)", _blocks(report)),
+        *_section("Sensor", _sensor(report)),
+        *_section("Written", _written(written)),
+    ]
+    return Group(*sections)
+
+
+def _section(title: str, content: RenderableType | None) -> Iterator[RenderableType]:
+    if content is not None:
+        yield Text(f"\n{title}", "bold")
+        yield Padding(content, (0, 0, 0, 2))
+
+
+def _heading(report: Report, title: str) -> Text:
+    heading = Text.assemble(("Fortress", "bold"), ("  replay of ", "dim"), title)
+    stats = report.stats
+    if stats is not None and stats.packets:
+        first_ns = stats.time_ns - round(stats.capture_seconds * 1e9)
+        span = f"{day_and_clock(first_ns)} → {clock(stats.time_ns)} UTC"
+        heading.append(f"\n{span}, {_duration(stats.capture_seconds)}", "dim")
+    return heading
+
+
+def _score(report: Report) -> RenderableType:
+    worst, last = report.worst, report.last
+    if worst is None or last is None:
+        return Text("\nNo data: not one packet could be read.", "bold")
+    line = Text.assemble("\n", _badge(worst), f"  {worst.value:.2f}", ("  worst, at ", "dim"))
+    line.append(clock(worst.time_ns))
+    line.append("      ")
+    line.append_text(_badge(last))
+    line.append(f"  {last.value:.2f}")
+    line.append("  at the end", "dim")
+    line.append(f"      confidence {last.confidence:.2f}", "" if last.confidence > 0.8 else "bold")
+    picture = chart(report.timeline, CHART_WIDTH)
+    seconds = report.timeline.step_ns // 1_000_000_000
+    times = ", ".join(
+        f"{status.value} {_duration(ticks)}" for status, ticks in report.ticks.items() if ticks
+    )
+    legend = Text(f"score over time (0 calm, 1 under attack), {times}", "dim")
+    if seconds > 1:
+        legend.append(f"; a column holds the worst of at least {seconds} s", "dim")
+    return Group(line, Text(), Padding(Group(*picture, legend), (0, 0, 0, 2)))
+
+
+def _badge(score: Score) -> Text:
+    return Text(f" {score.status.value} ", f"bold black on {COLOURS[score.status]}")
+
+
+def _hosts(report: Report) -> RenderableType:
+    hosts = report.hosts()
+    if not hosts:
+        return Text("none took part in it", "dim")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, width=BAR_WIDTH)
+    table.add_column(justify="right")
+    for host, share in hosts[:MOST_HOSTS]:
+        table.add_row(host, Text(bar(share, BAR_WIDTH), _colour(share)), f"{share:.2f}")
+    return _and_more(table, len(hosts) - MOST_HOSTS, "hosts")
+
+
+def _findings(report: Report) -> RenderableType:
+    ranked = report.ranked_findings()
+    if not ranked:
+        return Text("none", "dim")
+    shown = [_finding(seen) for seen in ranked[:MOST_FINDINGS]]
+    more = len(ranked) - MOST_FINDINGS + report.more_findings
+    return _and_more(Group(*shown), more, "findings")
+
+
+def _finding(seen: Seen) -> RenderableType:
+    finding = seen.finding
+    head = Text.assemble((f"{finding.risk:.2f} ", f"bold {_colour(finding.risk)}"))
+    head.append(finding.signature, "bold")
+    parties = f"  {finding.host} → {finding.target}" if finding.target else f"  {finding.host}"
+    head.append(parties)
+    head.append(f"  {finding.layer.value} {finding.technique} {finding.source.value}", "dim")
+    when = clock(seen.first_ns)
+    if seen.times > 1:
+        when = f"{when}–{clock(seen.last_ns)}, {seen.times} times"
+    reason = Text.assemble(finding.reason, ("  at ", "dim"), (when, "dim"))
+    lines: list[RenderableType] = [head, Padding(reason, (0, 0, 0, 5))]
+    if finding.evidence:
+        lines.append(Padding(Text(_evidence(finding.evidence), "dim"), (0, 0, 0, 5)))
+    return Group(*lines)
+
+
+def _evidence(evidence: Mapping[str, float | int | str]) -> str:
+    parts = [f"{name} {_short(value)}" for name, value in list(evidence.items())[:MOST_EVIDENCE]]
+    return " · ".join(parts)
+
+
+def _blocks(report: Report) -> RenderableType:
+    verdicts = report.would_block()
+    if not verdicts:
+        return Text("nothing", "dim")
+    table = Table.grid(padding=(0, 2))
+    for _ in range(4):
+        table.add_column(vertical="top")
+    for verdict in verdicts[:MOST_VERDICTS]:
+        table.add_row(*_verdict(verdict))
+    return _and_more(table, len(verdicts) - MOST_VERDICTS + report.more_verdicts, "targets")
+
+
+def _verdict(verdict: Verdict) -> Sequence[RenderableType]:
+    colour = "red" if verdict.action >= Action.BLOCK else "yellow"
+    until = Text(f"until {clock(verdict.until_ns)}", no_wrap=True)
+    target = Text(verdict.target, no_wrap=True)
+    return Text(verdict.action.name, f"bold {colour}"), target, until, Text(verdict.why, "dim")
+
+
+def _sensor(report: Report) -> RenderableType | None:
+    stats = report.stats
+    if stats is None:
+        return None
+    seen = f"{stats.packets:,} packets, {_bytes(stats.bytes)}, {stats.flows:,} flows"
+    speed = f"{stats.seconds:.2f} s, {stats.packets_per_second:,.0f} packets/s"
+    line = Text.assemble(seen, (f"  in {speed}", "dim"))
+    for count, what in (
+        (stats.drops, "packets dropped before we saw them"),
+        (stats.evictions, "flows evicted from a full table"),
+        (stats.rows_lost, "rows beyond the bound of a tick"),
+        (stats.damages, "damaged files"),
+        (stats.malformed, "packets with contradictory headers"),
+        (stats.absurd_lengths, "packets with an absurd length"),
+        (stats.clock_steps, "steps of the clock"),
+    ):
+        if count:
+            line.append(f"\n{count:,} {what}", "yellow")
+    calm = [
+        f"{count:,} {what}"
+        for count, what in (
+            (stats.drops, "dropped"),
+            (stats.undecodable, "not understood"),
+            (stats.truncated, "cut by the capture's snap length"),
+            (stats.out_of_order, "out of order"),
+        )
+    ]
+    line.append(f"\n{' · '.join(calm)}", "dim")
+    return line
+
+
+def _written(written: Mapping[str, str]) -> RenderableType | None:
+    if not written:
+        return None
+    table = Table.grid(padding=(0, 2))
+    for what, where in written.items():
+        table.add_row(Text(what, "dim"), Text(where, overflow="fold"))
+    return table
+
+
+def _and_more(content: RenderableType, more: int, what: str) -> RenderableType:
+    return Group(content, Text(f"and {more:,} more {what}", "dim")) if more > 0 else content
+
+
+def _colour(risk: float) -> str:
+    if risk >= _RED_RISK:
+        return COLOURS[Status.RED]
+    return COLOURS[Status.AMBER] if risk >= _AMBER_RISK else COLOURS[Status.GREEN]
+
+
+def _short(value: float | int | str) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"

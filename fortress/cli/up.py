@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fortress up`: every service as a child process, on embedded defaults."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import fortress
+from fortress.cli.options import Commands, add_command, add_config, load_config
+from fortress.cli.replay import add_replay_options
+from fortress.errors import UsageError
+
+DESCRIPTION = """\
+Start everything on this machine: SQLite, no other servers, no root needed.
+Live capture is not built in yet: without --replay the capture that ships with
+Fortress is replayed once. It serves until Ctrl-C unless --once says otherwise."""
+
+SAMPLES = "attack_day.*"
+STOP_SECONDS = 10.0  # how long a service may take to end before it is killed
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(commands, "up", "start everything on embedded defaults", run, DESCRIPTION)
+    parser.add_argument(
+        "--replay", metavar="FILE", nargs="+", default=[], help="captures to replay"
+    )
+    parser.add_argument("--once", action="store_true", help="exit when the replay is over")
+    add_replay_options(parser)
+    add_config(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    load_config(arguments)  # a wrong configuration is told once, before anything is started
+    captures = list(arguments.replay)
+    if not captures:
+        captures = [str(shipped_sample())]
+        note = f"live capture is not built in yet: replaying the sample {captures[0]} once instead"
+        print(f"fortress: {note}", file=sys.stderr)
+    return _supervise([_agent(arguments, captures)])
+
+
+def shipped_sample() -> Path:
+    """The capture that ships with a checkout of Fortress."""
+    folder = Path(fortress.__file__).parent.parent / "samples"
+    found = sorted(path for path in folder.glob(SAMPLES) if ".pcap" in path.name)
+    if not found:
+        raise UsageError(f"no capture {folder / SAMPLES}; name one with --replay FILE")
+    return found[0]
+
+
+def _agent(arguments: argparse.Namespace, captures: Sequence[str]) -> list[str]:
+    command = [sys.executable, "-m", "fortress", "agent", "run", "--speed", arguments.speed]
+    for option in ("once", "json", "flows"):
+        command += [f"--{option}"] * getattr(arguments, option)
+    for option in ("config", "batch_packets"):
+        value = getattr(arguments, option)
+        command += [f"--{option.replace('_', '-')}", str(value)] * (value is not None)
+    return [*command, "--replay", *captures]
+
+
+def _supervise(commands: Sequence[Sequence[str]]) -> int:
+    """Run the services until the first one ends, then end the others; its exit code."""
+    services = [subprocess.Popen(command) for command in commands]
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        for service in services:
+            service.send_signal(number)
+
+    # Ctrl-C reaches the whole foreground group by itself; a TERM reaches only us.
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, pass_on),
+    }
+    try:
+        return services[0].wait()
+    finally:
+        for service in services:
+            _end(service)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(service: subprocess.Popen[bytes]) -> None:
+    if service.poll() is None:
+        service.terminate()
+        try:
+            service.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            service.kill()
+            service.wait()

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop: a capture's ticks through the pipeline, what it finds to the sinks.
+
+Capture time alone drives it, and the pipeline is called once for each closed tick, so that the same
+capture gives the same events whatever the batch size.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import Any, Literal
+
+from fortress_core import CaptureError, StreamOptions, open_capture
+
+from fortress import config
+from fortress.errors import InputError
+from fortress.events import FlowLines, Stats, is_alert
+from fortress.inference import FlowClassifier, Registry
+from fortress.qsecbit import Pipeline
+from fortress.services.agent.pace import Pace, ScoreGate
+from fortress.services.agent.report import Report
+from fortress.services.agent.ticks import Gathered
+from fortress.sinks import Outputs
+from fortress.verdict import Notice
+
+BATCH_PACKETS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Which captures, and how: as fast as it goes or as it happened."""
+
+    paths: tuple[str, ...]
+    speed: Literal["max", "real"] = "max"
+    batch_packets: int = BATCH_PACKETS
+    flow_lines: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """How far a run is: shown while it goes on."""
+
+    time_ns: int
+    packets: int
+    captured_bytes: int
+    flows: int
+    report: Report
+
+
+Watch = Callable[[Moment], None]
+
+
+def run(
+    replay: Replay,
+    settings: config.Settings,
+    outputs: Outputs,
+    stop: Event,
+    watch: Watch | None = None,
+) -> Report:
+    """Replay until the end, or until `stop` is set, and return what it amounted to.
+
+    InputError when nothing at all could be read; damage further on is a notice and `stats.damages`.
+    """
+    started_s = time.monotonic()
+    pipeline = _pipeline(settings)
+    with _stream(replay, settings, pipeline) as stream:
+        loop = _Loop(replay, pipeline, stream, outputs)
+        pace = Pace(stop) if replay.speed == "real" else None
+        for batch in stream:
+            if loop.take(batch):
+                if pace is not None:
+                    outputs.flush()
+                    pace.wait_until(batch.tick_ns)
+                if watch is not None:
+                    watch(loop.moment(batch.tick_ns))
+            if stop.is_set():
+                break
+        return loop.end(time.monotonic() - started_s, stop.is_set())
+
+
+class _Loop:
+    def __init__(self, replay: Replay, pipeline: Pipeline, stream: Any, outputs: Outputs) -> None:
+        self._pipeline = pipeline
+        self._stream = stream
+        self._outputs = outputs
+        self._flow_lines = replay.flow_lines
+        self._report = Report()
+        self._gate = ScoreGate()
+        self._intervals = Gathered(pipeline.reads_interval_columns)
+        self._flows = Gathered(pipeline.reads_flow_columns)
+        self._packets = Gathered(pipeline.reads_packet_columns)
+        self._tick_ns: int | None = None
+
+    def take(self, batch: Any) -> bool:
+        """Gather a batch; True when it closed a tick and the pipeline has judged it."""
+        closed = batch.tick_closed or batch.end
+        if self._flow_lines and batch.flows.rows:
+            self._outputs.say(FlowLines(batch.tick_ns, batch.flow_lines()))
+        self._intervals.add(batch.intervals, closed)
+        self._flows.add(batch.flows, closed)
+        self._packets.add(batch.packets, closed)
+        self._tick_ns = batch.tick_ns
+        if closed:
+            self._judge(batch.tick_ns)
+        return bool(closed)
+
+    def moment(self, time_ns: int) -> Moment:
+        """How far the run is."""
+        stats = self._stream.stats()
+        return Moment(time_ns, stats.packets, stats.captured_bytes, stats.flows, self._report)
+
+    def end(self, seconds: float, interrupted: bool) -> Report:
+        """Say what was damaged and what it all amounted to."""
+        stats = self._stream.stats()
+        damages = self._stream.damages()
+        self._report.damages = tuple(
+            f"{damage.path}: damaged at byte {damage.offset}: {damage.message}"
+            for damage in damages
+        )
+        for damage, message in zip(damages, self._report.damages, strict=True):
+            facts = {"path": damage.path, "offset": damage.offset}
+            self._say_notice(Notice(stats.last_ns, "damage", message, facts))
+        self._report.stats = Stats(
+            time_ns=stats.last_ns,
+            packets=stats.packets,
+            bytes=stats.bytes,
+            drops=stats.kernel_drops,
+            flows=stats.flows,
+            flows_peak=stats.flows_peak,
+            evictions=stats.evictions,
+            truncated=stats.truncated,
+            undecodable=stats.undecodable,
+            malformed=stats.malformed,
+            absurd_lengths=stats.absurd_lengths,
+            non_ip=stats.non_ip,
+            out_of_order=stats.out_of_order,
+            clock_steps=stats.clock_steps,
+            damages=len(damages),
+            rows_lost=self._lost(),
+            alerts=self._report.alerts,
+            notices=self._report.notices,
+            verdicts=self._report.verdict_changes,
+            interrupted=interrupted,
+            capture_seconds=max(stats.last_ns - stats.first_ns, 0) / 1e9,
+            seconds=seconds,
+            packets_per_second=stats.packets / seconds if seconds > 0 else 0.0,
+        )
+        self._outputs.say(self._report.stats)
+        return self._report
+
+    def _judge(self, tick_ns: int) -> None:
+        intervals, flows, packets = self._intervals.take(), self._flows.take(), self._packets.take()
+        result = self._pipeline.tick(tick_ns, intervals, flows, packets)
+        for notice in result.notices:
+            self._say_notice(notice)
+        for finding in result.opened:
+            self._report.add_finding(finding, is_alert(finding))
+            self._outputs.say(finding)
+        for verdict in result.verdicts:
+            self._report.add_verdict(verdict)
+            self._outputs.say(verdict)
+        self._report.add_score(result.score)
+        if self._gate.passes(result.score):
+            self._outputs.say(result.score)
+
+    def _say_notice(self, notice: Notice) -> None:
+        self._report.notices += 1
+        self._outputs.say(notice)
+
+    def _lost(self) -> int:
+        return self._intervals.lost + self._flows.lost + self._packets.lost
+
+
+def _pipeline(settings: config.Settings) -> Pipeline:
+    classifier = None
+    if settings.model.enabled:
+        registry = Registry(settings.model.folder)
+        classifier = FlowClassifier(registry.load(settings.model.name))
+    return Pipeline(settings, classifier)
+
+
+@contextmanager
+def _stream(replay: Replay, settings: config.Settings, pipeline: Pipeline) -> Iterator[Any]:
+    options = stream_options(settings, "control" if pipeline.reads_packet_columns else "none")
+    try:
+        with open_capture(
+            list(replay.paths),
+            options=options,
+            batch_packets=replay.batch_packets,
+            flow_columns=None if replay.flow_lines else list(pipeline.reads_flow_columns),
+            interval_columns=list(pipeline.reads_interval_columns),
+            packet_columns=list(pipeline.reads_packet_columns),
+        ) as stream:
+            yield stream
+    except CaptureError as error:
+        raise InputError(f"{error.path}: byte {error.offset}: {error.message}") from error
+
+
+def stream_options(settings: config.Settings, packet_rows: str) -> StreamOptions:
+    """The core's options as the configuration says."""
+    return replace(
+        StreamOptions(packet_rows=packet_rows),
+        flow_budget_bytes=settings.flows.budget_mib << 20,
+        idle_timeout_ns=round(settings.flows.idle_timeout_s * 1e9),
+        active_timeout_ns=round(settings.flows.active_timeout_s * 1e9),
+    )

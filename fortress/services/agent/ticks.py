@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gathers the rows of one tick over its batches, so that results do not depend on their size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_ROWS = 1 << 18  # of one table in one tick; a flood beyond it is judged by its first rows
+
+Columns = Mapping[str, npt.NDArray[Any]]
+
+
+class Table(Protocol):
+    """A table of a batch."""
+
+    rows: int
+
+    def __getitem__(self, name: str, /) -> npt.NDArray[Any]: ...
+
+
+class Gathered:
+    """The rows of one table in the tick that is going on; `lost` counts those beyond MAX_ROWS."""
+
+    def __init__(self, names: Sequence[str], max_rows: int = MAX_ROWS) -> None:
+        self.lost = 0
+        self._names = tuple(names)
+        self._max_rows = max_rows
+        self._rows = 0
+        self._parts: list[Columns] = []
+
+    def add(self, table: Table, last: bool) -> None:
+        """Take a batch's rows: copies, unless this batch alone is the whole tick (`last`)."""
+        rows = min(table.rows, self._max_rows - self._rows)
+        self.lost += table.rows - rows
+        if self._parts and not rows:
+            return
+        views = {name: table[name][:rows] for name in self._names}
+        whole = last and not self._parts
+        self._parts.append(views if whole else {name: v.copy() for name, v in views.items()})
+        self._rows += rows
+
+    def take(self) -> Columns:
+        """The tick's columns; the next tick begins empty."""
+        parts, self._parts, self._rows = self._parts, [], 0
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
