@@ -44,7 +44,9 @@ def furnish() -> None:
 def _write_configurations() -> None:
     for path in _TEMPLATES.iterdir():
         if path.name != "nginx":
-            (_ETC / path.name).write_text(Template(path.read_text()).substitute(room=ROOM))
+            text = Template(path.read_text())
+            filled = text.substitute(room=ROOM, user=USER, password=PASSWORD)
+            (_ETC / path.name).write_text(filled)
     nginx = Template((_TEMPLATES / "nginx").read_text())
     for name in WEB_SERVERS:
         (_ETC / f"nginx-{name}").write_text(nginx.substitute(room=ROOM, name=name))

@@ -1,8 +1,9 @@
 """Judging: what `fortress replay` said about a capture against what its labels say happened.
 
 A label is detected when an alert of its detector falls into its time and speaks of its source or,
-where that is forged, of its target. Detectors listed in ``also`` may speak too, without credit.
-An alert that fits no label is an extra alert.
+where that is forged, of its target; where the label says so, a notice will do. Detectors listed in
+``also`` may speak too, without credit. An alert that fits no label is an extra alert; notices never
+are.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ class JudgeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What of an alert event the judgement needs; ``at`` is capture time in epoch ns."""
+    """What of a finding the judgement needs; ``at`` is capture time in epoch ns."""
 
+    kind: str
     at: int
     detector: str
     src: str | None
     dst: str | None
     src_mac: str | None
+    host: str | None
     risk: float
     reason: str
 
@@ -90,11 +93,12 @@ def read_events(lines: Iterable[str]) -> list[dict[str, Any]]:
 
 def judge(labels: tuple[Label, ...], events: list[dict[str, Any]]) -> Judgement:
     """What the events say about each label, and which alerts fit none."""
-    alerts = [_alert(event) for event in events if event["event_type"] == "alert"]
+    findings = [_alert(event) for event in events if _is_finding(event)]
+    alerts = [one for one in findings if one.kind == "alert"]
     scores = [event["score"] for event in events if event["event_type"] == "score"]
     peak = max(scores, key=lambda score: float(score["value"] or 0), default=None)
     return Judgement(
-        hits=tuple(_hit(label, alerts) for label in labels),
+        hits=tuple(_hit(label, findings) for label in labels),
         extra=tuple(one for one in alerts if not any(fits(label, one) for label in labels)),
         peak_score=None if peak is None else peak["value"],
         peak_status=None if peak is None else peak["status"],
@@ -107,15 +111,17 @@ def fits(label: Label, alert: Alert) -> bool:
         return False
     if not label.start - 10**9 <= alert.at <= label.end + GRACE_NS:
         return False
-    spoken = (alert.src, alert.dst)
+    spoken = (alert.src, alert.dst, alert.host)
     if label.src is None:
         return any(_covers(label.dst, address) for address in spoken)
-    same_station = label.src_mac is not None and alert.src_mac == label.src_mac
+    same_station = label.src_mac is not None and label.src_mac in (alert.src_mac, alert.host)
     return same_station or any(_covers(label.src, address) for address in spoken)
 
 
-def _hit(label: Label, alerts: list[Alert]) -> Hit:
-    right = [one for one in alerts if fits(label, one) and one.detector == label.detector]
+def _hit(label: Label, findings: list[Alert]) -> Hit:
+    owed = ("alert", "notice") if label.notice else ("alert",)
+    spoken = [one for one in findings if one.kind in owed and one.detector == label.detector]
+    right = [one for one in spoken if fits(label, one)]
     if not right:
         return Hit(label, None, None)
     first = min(right, key=lambda alert: alert.at)
@@ -127,21 +133,33 @@ def _covers(where: str | None, address: str | None) -> bool:
     if where is None or address is None:
         return where is None
     network = ipaddress.ip_network(where)
-    spoken = ipaddress.ip_network(address, strict=False)
+    try:
+        spoken = ipaddress.ip_network(address, strict=False)
+    except ValueError:  # a host can be named by its hardware address
+        return False
     return spoken.version == network.version and (
         spoken.network_address in network or network.network_address in spoken
     )
 
 
+def _is_finding(event: dict[str, Any]) -> bool:
+    """Whether the event is an alert or a notice of a finding too weak to be one."""
+    kind: str = event["event_type"]
+    weak: bool = kind == "notice" and event["notice"].get("kind") == "finding"
+    return weak or kind == "alert"
+
+
 def _alert(event: dict[str, Any]) -> Alert:
     try:
-        body = event["alert"]
+        body = event[event["event_type"]]
         return Alert(
+            kind=event["event_type"],
             at=epoch_ns(event["timestamp"]),
             detector=body["detector"],
             src=event.get("src_ip"),
             dst=event.get("dest_ip"),
             src_mac=event.get("src_mac"),
+            host=body.get("host"),
             risk=float(body["risk"]),
             reason=body.get("reason", ""),
         )

@@ -9,8 +9,8 @@
 - ``commands``: ``at`` (epoch ns), ``actor``, ``command``, ``times``;
 - ``labels``, empty for benign traffic. A label has ``start``, ``end`` (epoch ns of its first and
   last packet), ``src``, ``dst`` (address, network, or null for many or forged), ``src_mac``,
-  ``technique`` (ATT&CK), ``detector``, ``also`` (other detectors that are right to speak of it)
-  and ``note``.
+  ``technique`` (ATT&CK), ``detector``, ``also`` (other detectors that are right to speak of it),
+  ``notice`` (whether a finding below an alert's risk counts as detected) and ``note``.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Label:
     detector: str
     note: str
     also: tuple[str, ...] = ()
+    notice: bool = False
 
 
 def labels_path(capture: Path) -> Path:

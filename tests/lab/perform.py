@@ -77,7 +77,6 @@ def _run(network: Network, step: Step, command: str, deadline: float) -> str:
     """A complaint about one run of a command, empty if there is none."""
     environment = {
         **os.environ,
-        "HOME": str(ROOM),
         "LAB_PASSWORD": PASSWORD,
         "SSH_ASKPASS": str(ROOM / "askpass"),
         "SSH_ASKPASS_REQUIRE": "force",
@@ -100,7 +99,7 @@ def _run(network: Network, step: Step, command: str, deadline: float) -> str:
         return "" if step.endless else f"{command}: not done in {allowed:.0f} s"
     if status in step.exits and not step.endless:
         return ""
-    said = log.read_text(errors="replace")[-400:].strip()
+    said = log.read_text(errors="replace")[-1500:].strip()
     return f"{command}: ended with {status}: {said}"
 
 

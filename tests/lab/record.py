@@ -24,7 +24,8 @@ _BASE_TOOLS = ("ethtool", "ip", "nsenter", "openssl", "ss", "ssh-keygen", "tcpdu
 
 def tools_of(scenario: Scenario) -> tuple[str, ...]:
     """Programs that a recording of the scenario starts, sorted."""
-    daemons = {service.tool for name in scenario.services for service in SERVICES[name]}
+    services = [service for name in scenario.services for service in SERVICES[name]]
+    daemons = {tool for service in services for tool in (service.tool, *service.needs)}
     steps = {shlex.split(step.command)[0] for step in scenario.steps}
     return tuple(sorted({*_BASE_TOOLS, *daemons, *steps, *_named_in_scripts(scenario)}))
 
@@ -120,6 +121,7 @@ def _label(one: Performance, plain: Path) -> Label:
         detector=truth.detector,
         note=truth.note,
         also=truth.also,
+        notice=truth.notice,
     )
 
 

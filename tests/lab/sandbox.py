@@ -76,7 +76,7 @@ def _become_first_process(libc: ctypes.CDLL, task: Callable[[], int]) -> int:
     status = 1
     try:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.environ.update(PATH=search_path(), LC_ALL="C")
+        os.environ.update(PATH=search_path(), LC_ALL="C", HOME=str(ROOM))
         _make_private()
         status = task()
     except SandboxError as error:

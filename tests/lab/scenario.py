@@ -16,7 +16,8 @@ class Truth:
     ``src`` and ``dst`` are hosts of the lab, addresses or networks; None means many or forged.
     ``packets`` is a pcap filter with the same placeholders as a command; the first and last packet
     that match it while the step runs give the label its start and end. ``also`` names other
-    detectors that are right to speak of it.
+    detectors that are right to speak of it. With ``notice`` a finding below an alert's risk will
+    do: regularity alone, say, is no alarm.
     """
 
     detector: str
@@ -26,6 +27,7 @@ class Truth:
     src: str | None
     dst: str | None
     also: tuple[str, ...] = ()
+    notice: bool = False
 
 
 @dataclass(frozen=True, slots=True)

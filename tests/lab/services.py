@@ -17,12 +17,16 @@ _READY_SECONDS, _LOOK_SECONDS = 10.0, 0.05
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A daemon: its host, program and arguments, and the port that shows that it is ready."""
+    """A daemon: its host, program and arguments, and the port that shows that it is ready.
+
+    ``needs`` names further programs that it starts.
+    """
 
     host: str
     tool: str
     arguments: tuple[str, ...]
     port: int
+    needs: tuple[str, ...] = ()
 
     @property
     def log(self) -> str:
@@ -39,6 +43,15 @@ SERVICES: dict[str, tuple[Service, ...]] = {
     "dns": (Service("gateway", "dnsmasq", ("-k", "-C", f"{ROOM}/etc/dnsmasq"), 53),),
     "ftp": (Service("nas", "vsftpd", (f"{ROOM}/etc/vsftpd",), 21),),
     "iperf": tuple(Service(host, "iperf3", ("-s",), 5201) for host in ("nas", "web")),
+    "rdp": (
+        Service(
+            "nas",
+            "sh",
+            (f"{ROOM}/etc/rdp",),
+            3389,
+            needs=("Xvfb", "freerdp-shadow-cli", "winpr-hash"),
+        ),
+    ),
     # sshd runs itself again for each connection and wants its whole path
     "ssh": (Service("nas", "/usr/sbin/sshd", ("-D", "-e", "-f", f"{ROOM}/etc/sshd"), 22),),
     "web": (_nginx("web"), _nginx("nas")),

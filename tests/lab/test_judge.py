@@ -1,6 +1,7 @@
 """The judge finds what was detected, what was missed and what was made up."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_an_alert_that_fits_no_label_is_extra_and_finds_nothing(wrong: dict) -> 
 
 
 def test_a_second_opinion_that_the_label_allows_is_neither_extra_nor_credit() -> None:
-    label = Label(*[getattr(SCAN, name) for name in SCAN.__slots__[:-1]], also=("syn_flood",))
+    label = replace(SCAN, also=("syn_flood",))
     judgement = judge((label,), [alert("syn_flood", 1, CAMERA, NAS)])
     assert judgement.extra == ()
     assert judgement.hits[0].alert is None
@@ -76,6 +77,17 @@ def test_a_station_is_known_by_its_hardware_address_too() -> None:
     assert judge((SCAN,), [alert("port_scan", 1, None, None, src_mac=CAMERA_MAC)]).is_good
     other = alert("port_scan", 1, None, None, src_mac="02:00:5e:00:77:20")
     assert not judge((SCAN,), [other]).is_good
+
+
+def test_a_notice_is_enough_exactly_where_the_label_says_so_and_never_extra() -> None:
+    spoken = alert("port_scan", 1, CAMERA, NAS)
+    notice = {**spoken, "event_type": "notice"}
+    notice["notice"] = {**notice.pop("alert"), "kind": "finding", "risk": 0.3}
+    assert not judge((SCAN,), [notice]).is_good
+    assert judge((replace(SCAN, notice=True),), [notice]).is_good
+    assert judge((), [notice]).is_good
+    other_kind = {**notice, "notice": {"kind": "clock_step", "message": "…"}}
+    assert judge((), [other_kind]).is_good
 
 
 def test_the_highest_score_on_the_way_is_kept() -> None:

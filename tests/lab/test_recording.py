@@ -25,13 +25,11 @@ def tools() -> None:
 
 
 def traces(word: str) -> set[str]:
-    """Return what a recording might leave: namespaces, mounts, and processes of this word or ours."""
-    found = {
-        line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "lab" in line
-    }
-    found |= {str(path) for path in Path("/run").glob("*/fxlab-*")} | set(
-        map(str, Path("/run").glob("lab"))
-    )
+    """Return what a recording might leave: namespaces, mounts, processes of this word or ours."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    found = {line for line in mounts if "lab" in line}
+    found |= {str(path) for path in Path("/run").glob("*/fxlab-*")}
+    found |= {str(path) for path in Path("/run").glob("lab")}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()

@@ -117,11 +117,11 @@ def arp_spoof(attacker: str, victim: str, seconds: float) -> Step:
     )
 
 
-def password_guess(attacker: str, service: str, guesses: int, tasks: int = 4) -> Step:
+def password_guess(attacker: str, service: str, guesses: int, options: str = "-t 4") -> Step:
     """hydra guessing one account's password on the NAS from a word list, none of them right."""
-    port = {"ssh": 22, "ftp": 21}[service]
+    port = {"ssh": 22, "ftp": 21, "rdp": 3389}[service]
     words = f"head -{guesses} {{room}}/etc/guesses >{{room}}/guess-{service}"
-    hydra = f"hydra -I -q -t {tasks} -l {{user}} -P {{room}}/guess-{service} {service}://{{nas}}"
+    hydra = f"hydra -I -q {options} -l {{user}} -P {{room}}/guess-{service} {service}://{{nas}}"
     return Step(
         attacker,
         f"bash -c '{words} && exec {hydra}'",
@@ -129,7 +129,7 @@ def password_guess(attacker: str, service: str, guesses: int, tasks: int = 4) ->
         truth=Truth(
             detector="password_guess",
             technique="T1110.001",
-            note=f"{guesses} guesses for one {service} account, {tasks} at a time, all wrong",
+            note=f"{guesses} guesses for one {service} account, all wrong; hydra {options}",
             packets=f"src host {{{attacker}}} and dst host {{nas}} and tcp dst port {port}",
             src=attacker,
             dst="nas",
@@ -152,5 +152,6 @@ def beaconing(actor: str, every: float, times: int, jitter: float) -> Step:
             packets=f"src host {{{actor}}} and dst host {{c2}} and tcp",
             src=actor,
             dst="c2",
+            notice=True,
         ),
     )

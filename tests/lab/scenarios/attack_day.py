@@ -35,7 +35,7 @@ SCENARIO = Scenario(
         address_sweep("camera", "198.51.100.0/24", "-sn --max-rate 200").moved(60),
         port_scan("camera", "nas", "--max-rate 400").moved(85),
         password_guess("camera", "ssh", guesses=80).moved(100),
-        beaconing("camera", every=5, times=26, jitter=0.08).moved(105),
+        beaconing("camera", every=7, times=40, jitter=0.08).moved(35),
         arp_spoof("camera", "phone", seconds=12).moved(180),
         syn_flood("camera", "web", count=8_000, gap_us=400).moved(215),
     ),
