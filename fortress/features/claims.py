@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who claims which address on the link: ARP and neighbour discovery, who asked, and who contradicts
+whom.
+
+The first MAC that claims an address is its holder; the holder changes when it has been silent for
+HANDOVER_S. A claim by another MAC is a rival's. A reply that nobody asked for within ASKED_S is
+unrequested (announcements of one's own address, where sender and target are the same, are not
+counted).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fortress.features.fans import SECOND
+from fortress.features.keys import (
+    ABSENT,
+    Addresses,
+    Bool,
+    KeyTable,
+    Slots,
+    UInt64,
+    group,
+    key_of,
+    words,
+)
+from fortress.features.panes import Panes
+from fortress.features.rows import Attempts, Columns, Table
+
+REQUEST, REPLY, SOLICITATION, ADVERTISEMENT = 1, 2, 135, 136
+HANDOVER_S = 300
+ASKED_S = 5
+PACKET_COLUMNS = ("time_ns", "src_addr", "dst_addr", "src_mac", "arp_mac", "arp_op", "iface")
+CLAIMS = {
+    "row": "number of a packet row of the tick in which the guilty side makes its claim",
+    "guilty_mac": "the side with more unrequested replies, else the rival",
+    "other_mac": "the other side, 0 = nobody contradicts",
+    "guilty_claims": "claims of the guilty side, last minute",
+    "other_claims": "claims of the other side, last five minutes",
+    "unrequested": "replies of the guilty side that nobody asked for, last minute",
+    "gateway": "1 = the address is the gateway's",
+    "guilty_addresses": "addresses the guilty MAC holds or disputes",
+}
+# Redundant gateways share an address by design: VRRP and CARP, HSRP versions 1 and 2, GLBP
+# (prefix, bits after it).
+_SHARED = (
+    (0x00005E0001, 8),
+    (0x00005E0002, 8),
+    (0x00000C07AC, 8),
+    (0x00000C9FF, 12),
+    (0x0007B400, 16),
+)
+_HOLDER, _HOLDER_UNASKED, _RIVAL, _RIVAL_UNASKED = range(4)
+_UNSPECIFIED_V4 = np.uint64(0xFFFF << 32)
+
+
+class ClaimWindows:
+    """Holders and rivals of each address; the table CLAIMS for those somebody disputes or announces
+    unasked.
+    """
+
+    def __init__(self, secret: int, capacity: int = 4096) -> None:
+        self._secret = secret
+        self.table = KeyTable(capacity)
+        self._asked = KeyTable(capacity)
+        self._holder = np.zeros(capacity, np.uint64)
+        self._rival = np.zeros(capacity, np.uint64)
+        self._spoke_ns = np.zeros(capacity, np.int64)  # when the holder last claimed
+        self._minute = Panes(capacity, 4, 4, 15 * SECOND, distinct=False)
+        self._longer = Panes(capacity, 4, 5, 60 * SECOND, distinct=False)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the table holds at most."""
+        windows = self._minute.memory_bytes + self._longer.memory_bytes
+        return windows + (64 + 24) * self.table.capacity
+
+    def observe(self, packets: Columns, gateways: UInt64, ns: int) -> Table:
+        """The rows of CLAIMS of a tick; `gateways` are the MACs that packets from elsewhere come
+        from.
+        """
+        op, mac = packets["arp_op"], packets["arp_mac"]
+        target = words(packets["dst_addr"])
+        asks = np.flatnonzero(op == REQUEST)
+        if len(asks):
+            asked = group(key_of(self._secret, target.high[asks], target.low[asks]))
+            self._asked.admit(asked.keys, ns)
+
+        sender = words(packets["src_addr"])
+        row = np.flatnonzero((op != 0) & (mac != 0) & _is_specified(sender) & ~_is_shared(mac))
+        if not len(row):
+            return {}
+        keys = key_of(self._secret, sender.high[row], sender.low[row])
+        same = group(keys)
+        slots, fresh = self.table.admit(same.keys, ns)
+        begun = np.isin(slots, fresh)
+        self._begin(slots[begun], mac[row[same.first[begun]]], ns)
+        of_row = slots[same.of_row]
+        heard = of_row != ABSENT
+        row, keys, of_row, mac = row[heard], keys[heard], of_row[heard], mac[row[heard]]
+
+        rival = self._take_sides(of_row, mac, ns)
+        other_target = (target.low[row] != sender.low[row]) | (target.high[row] != sender.high[row])
+        unasked = (op[row] == REPLY) & other_target & ~self._was_asked(keys, ns)
+        touched, of_row = np.unique(of_row, return_inverse=True)
+        self._count(touched, of_row, rival, unasked, ns)
+        return self._read(touched, of_row, row, rival, gateways, ns)
+
+    def clear(self) -> None:
+        """Forgets everything heard."""
+        self.table.clear()
+        self._asked.clear()
+
+    def _begin(self, slots: Slots, holders: UInt64, ns: int) -> None:
+        self._holder[slots] = holders
+        self._rival[slots] = 0
+        self._spoke_ns[slots] = ns
+        self._minute.forget(slots)
+        self._longer.forget(slots)
+
+    def _take_sides(self, of_row: Slots, mac: UInt64, ns: int) -> Bool:
+        lapsed = (mac != self._holder[of_row]) & (ns - self._spoke_ns[of_row] > HANDOVER_S * SECOND)
+        self._begin(of_row[lapsed], mac[lapsed], ns)
+        rival = mac != self._holder[of_row]
+        self._spoke_ns[of_row[~rival]] = ns
+        self._rival[of_row[rival]] = mac[rival]
+        return np.asarray(rival, np.bool_)
+
+    def _was_asked(self, keys: UInt64, ns: int) -> Bool:
+        slots = self._asked.find(keys)
+        recent = ns - self._asked.last_tick[slots] <= ASKED_S * SECOND
+        full = self._asked.refusals > 0 and len(self._asked) == self._asked.capacity
+        return np.asarray(np.where(slots == ABSENT, full, recent), np.bool_)
+
+    def _count(self, touched: Slots, of_row: Slots, rival: Bool, unasked: Bool, ns: int) -> None:
+        counts = np.zeros((len(touched), 4), np.float32)
+        for column, chosen in (
+            (_HOLDER, ~rival),
+            (_HOLDER_UNASKED, ~rival & unasked),
+            (_RIVAL, rival),
+            (_RIVAL_UNASKED, rival & unasked),
+        ):
+            counts[:, column] = np.bincount(of_row[chosen], minlength=len(touched))
+        self._minute.add(touched, counts, ns)
+        self._longer.add(touched, counts, ns)
+
+    def _read(
+        self, slots: Slots, of_row: Slots, row: Slots, rival: Bool, gateways: UInt64, ns: int
+    ) -> Table:
+        minute, longer = self._minute.totals(slots, ns), self._longer.totals(slots, ns)
+        disputed = longer[:, _RIVAL] > 0
+        by_rival = disputed & (minute[:, _RIVAL_UNASKED] >= minute[:, _HOLDER_UNASKED])
+        sample = np.full(len(slots), ABSENT, np.intp)
+        guilty_row = rival == by_rival[of_row]
+        sample[of_row[guilty_row]] = row[guilty_row]
+        unrequested = np.where(by_rival, minute[:, _RIVAL_UNASKED], minute[:, _HOLDER_UNASKED])
+        chosen = np.flatnonzero((sample != ABSENT) & (disputed | (unrequested > 0)))
+        slots, by_rival, minute, longer = (
+            slots[chosen], by_rival[chosen], minute[chosen], longer[chosen],
+        )  # fmt: skip
+        holder, challenger = self._holder[slots], self._rival[slots]
+        guilty = np.where(by_rival, challenger, holder)
+        other = np.where(disputed[chosen], np.where(by_rival, holder, challenger), np.uint64(0))
+        macs = np.sort(np.concatenate((self._holder, self._rival)))
+        addresses = np.searchsorted(macs, guilty, "right") - np.searchsorted(macs, guilty)
+        return {
+            "row": sample[chosen],
+            "guilty_mac": guilty,
+            "other_mac": other,
+            "guilty_claims": np.where(by_rival, minute[:, _RIVAL], minute[:, _HOLDER]),
+            "other_claims": np.where(by_rival, longer[:, _HOLDER], longer[:, _RIVAL]),
+            "unrequested": unrequested[chosen],
+            "gateway": np.isin(guilty, gateways) | np.isin(other, gateways),
+            "guilty_addresses": addresses,
+        }
+
+
+def asking(packets: Columns) -> Attempts:
+    """Requests and solicitations as attempts to reach an address by ARP (`row` is -1 - the packet
+    row).
+    """
+    op = packets["arp_op"]
+    sender, target = words(packets["src_addr"]), words(packets["dst_addr"])
+    asks, tells = (op == REQUEST) | (op == SOLICITATION), (op == REPLY) | (op == ADVERTISEMENT)
+    between = (sender.low != target.low) & _is_specified(sender) & _is_specified(target)
+    row = np.flatnonzero((asks | tells) & between)
+    ask = asks[row]
+    count = len(row)
+    return Attempts(
+        row=-1 - row,
+        source=_either(ask, sender.take(row), target.take(row)),
+        target=_either(ask, target.take(row), sender.take(row)),
+        proto=np.zeros(count, np.uint64),
+        port=np.zeros(count, np.uint64),
+        failed=np.where(ask, np.float32(1), np.float32(-1)),
+        fine=(~ask).astype(np.float32),
+        odd=np.zeros(count, np.float32),
+    )
+
+
+def _either(first: Bool, one: Addresses, other: Addresses) -> Addresses:
+    return Addresses(np.where(first, one.high, other.high), np.where(first, one.low, other.low))
+
+
+def _is_specified(address: Addresses) -> Bool:
+    nobody = (address.high == 0) & (address.low == _UNSPECIFIED_V4)
+    return np.asarray((address.low != 0) & ~nobody, np.bool_)
+
+
+def _is_shared(mac: UInt64) -> Bool:
+    shared = np.zeros(len(mac), np.bool_)
+    for prefix, bits in _SHARED:
+        shared |= (mac >> np.uint64(bits)) == np.uint64(prefix)
+    return shared

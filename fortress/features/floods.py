@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How hard each target is hit in one tick: rates, half-open connections, and how many send.
+
+No state but the tick's own rows, so a flood of spoofed sources fills no table. A tick in which no
+target can have been hit hard (few new flows, no flow of many packets) costs two comparisons.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fortress.features.keys import Addresses, Bool, Groups, group, key_of, words
+from fortress.features.rows import ACK, ICMP, ICMP6, SYN, TCP, UDP, Columns, Table
+
+FEWEST = 50  # packets or new flows a tick below which a target is not looked at
+
+TARGETS = {
+    "row": "number of the interval row with the most packets to the target",
+    "proto": "IP protocol; ICMPv6 is told as 1 like ICMP",
+    "pkts": "packets to the target in this tick",
+    "bytes": "IP bytes to the target in this tick",
+    "answers": "packets from the target in this tick",
+    "flows": "flows to the target that began in this tick",
+    "unanswered": "of these, flows without any answer",
+    "half_open": "of these, TCP flows of SYNs alone: no handshake was completed",
+    "ports": "different target ports among the rows (ICMP: codes)",
+    "sources": "different sources among the rows",
+    "source_entropy": "entropy of packets over sources, bits",
+    "top_share": "share of the packets that the busiest source sent",
+    "broadcast": "1 = the target is 255.255.255.255 or all nodes (ff02::1)",
+    "requests": "ICMP: echo requests; else 0",
+}
+
+
+def targets(rows: Columns, secret: int) -> Table:
+    """The rows of TARGETS for every target that got FEWEST packets or new flows in this tick."""
+    pkts, new = rows["orig_pkts"], rows["is_new"]
+    proto = rows["proto"]
+    if not len(pkts) or (np.count_nonzero(new) < FEWEST and int(pkts.max()) < FEWEST):
+        return {}
+    address = words(rows["resp_addr"])
+    proto = np.where(proto == ICMP6, np.uint8(ICMP), proto)
+    wanted = (proto == TCP) | (proto == UDP) | (proto == ICMP)
+    keys = key_of(secret, address.high, address.low) ^ proto
+    chosen = np.flatnonzero(wanted)
+    groups = group(keys[chosen])
+    hit = np.bincount(groups.of_row, pkts[chosen], len(groups.keys))
+    hot = hit >= FEWEST
+    if not hot.any():
+        return {}
+    mine = hot[groups.of_row]
+    chosen, of_row = chosen[mine], (np.cumsum(hot) - 1)[groups.of_row[mine]]
+    return _measure({name: rows[name][chosen] for name in _READS}, chosen, of_row, secret)
+
+
+_READS = (
+    "orig_addr", "resp_addr", "orig_port", "resp_port", "proto", "is_new", "orig_tcp_flags",
+    "orig_pkts", "orig_bytes", "resp_pkts", "resp_pkts_total",
+)  # fmt: skip
+
+
+def _measure(
+    rows: Columns, number: npt.NDArray[np.intp], of_row: npt.NDArray[np.intp], secret: int
+) -> Table:
+    count = int(of_row.max()) + 1
+
+    def per_target(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+        return np.bincount(of_row, values, count).astype(np.float64)
+
+    pkts, proto = rows["orig_pkts"].astype(np.float64), rows["proto"]
+    new = rows["is_new"] != 0
+    unanswered = new & (rows["resp_pkts_total"] == 0)
+    syn_only = new & (proto == TCP) & ((rows["orig_tcp_flags"] & (SYN | ACK)) == SYN)
+    request = ((proto == ICMP) & (rows["orig_port"] == 8)) | (
+        (proto == ICMP6) & (rows["orig_port"] == 128)
+    )
+    first = np.zeros(count, np.intp)
+    order = np.argsort(pkts, kind="stable")
+    first[of_row[order]] = order  # the last one written is the largest
+
+    source = words(rows["orig_addr"])
+    by_source = group(key_of(secret, source.high, source.low, of_row.astype(np.uint64)))
+    sent = np.bincount(by_source.of_row, pkts, len(by_source.keys))
+    owner = of_row[by_source.first]
+    total = per_target(pkts)
+    share = sent / total[owner]
+    top = np.zeros(count)
+    np.maximum.at(top, owner, share)
+    by_port = group(key_of(secret, rows["resp_port"].astype(np.uint64), of_row.astype(np.uint64)))
+    target = words(rows["resp_addr"][first])
+    return {
+        "row": number[first],
+        "proto": np.where(proto[first] == ICMP6, np.uint8(ICMP), proto[first]),
+        "pkts": total,
+        "bytes": per_target(rows["orig_bytes"]),
+        "answers": per_target(rows["resp_pkts"]),
+        "flows": per_target(new),
+        "unanswered": per_target(unanswered),
+        "half_open": per_target(syn_only),
+        "ports": _counted(by_port, of_row, count),
+        "sources": _counted(by_source, of_row, count),
+        "source_entropy": np.bincount(owner, -share * np.log2(np.maximum(share, 1e-12)), count),
+        "top_share": top,
+        "broadcast": _is_everyone(target),
+        "requests": per_target(np.where(request, pkts, 0)),
+    }
+
+
+def _is_everyone(target: Addresses) -> Bool:
+    v4 = (target.high == 0) & (target.low == np.uint64(0xFFFF_FFFF_FFFF))
+    v6 = (target.high == np.uint64(0xFF02 << 48)) & (target.low == np.uint64(1))
+    return np.asarray(v4 | v6, np.bool_)
+
+
+def _counted(groups: Groups, of_row: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.float64]:
+    return np.bincount(of_row[groups.first], minlength=count).astype(np.float64)

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys of 64 bits for hosts, pairs and services, and the bounded map from them to dense slots.
+
+Keys are made with a secret (replay uses a fixed one, live a random one), so that nobody outside can
+choose addresses that collide. Two different entities share a key with a chance of n²/2^65: 4e-11
+for 40,000 of them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+UInt64 = npt.NDArray[np.uint64]
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+Slots = npt.NDArray[np.intp]
+
+ABSENT = -1  # the slot of a key that has none
+_NEVER = np.iinfo(np.int64).min
+
+# The finaliser of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators,
+# 2014).
+_M1, _M2, _GOLDEN = (
+    np.uint64(0xBF58476D1CE4E5B9),
+    np.uint64(0x94D049BB133111EB),
+    np.uint64(0x9E3779B97F4A7C15),
+)
+_S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
+_V4_HIGH = np.uint64(0xFFFF)
+_32, _54, _56, _57 = (np.uint64(shift) for shift in (32, 54, 56, 57))
+
+
+class Addresses(NamedTuple):
+    """Addresses as two words in host order; IPv4 is ::ffff:a.b.c.d."""
+
+    high: UInt64
+    low: UInt64
+
+    def take(self, rows: Slots | Bool) -> Addresses:
+        """The addresses of some rows."""
+        return Addresses(self.high[rows], self.low[rows])
+
+
+class Groups(NamedTuple):
+    """Rows with equal keys: the keys in order of first appearance, a first row of each, and each
+    row's group.
+    """
+
+    keys: UInt64
+    first: npt.NDArray[np.intp]
+    of_row: npt.NDArray[np.intp]
+
+
+def words(addresses: npt.NDArray[np.void]) -> Addresses:
+    """The two words of each 16-byte address (dtype V16)."""
+    pairs = np.ascontiguousarray(addresses).view(">u8").reshape(-1, 2).astype(np.uint64)
+    return Addresses(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]))
+
+
+def mix(key: UInt64) -> UInt64:
+    """Each word scrambled, one to one (new array)."""
+    key = key ^ (key >> _S30)
+    key *= _M1
+    key ^= key >> _S27
+    key *= _M2
+    key ^= key >> _S31
+    return key
+
+
+def key_of(secret: int, *parts: UInt64) -> UInt64:
+    """One key for each row of its parts, in their order; never 0."""
+    key = mix(parts[0] ^ np.uint64(secret))
+    for part in parts[1:]:
+        key *= _GOLDEN
+        key ^= part
+        key = mix(key)
+    key[key == 0] = _GOLDEN
+    return key
+
+
+def is_v4(address: Addresses) -> Bool:
+    """Whether an address is an IPv4 one."""
+    return np.asarray((address.high == 0) & ((address.low >> _32) == _V4_HIGH), np.bool_)
+
+
+def is_private(address: Addresses) -> Bool:
+    """Whether an address is one of a site's own (RFC 1918, 3927, 6598, 4193; link-local and
+    loopback).
+    """
+    low = address.low
+    v4 = (
+        ((low >> np.uint64(24)) == np.uint64(0xFFFF0A))  # 10/8
+        | ((low >> np.uint64(20)) == np.uint64(0xFFFFAC1))  # 172.16/12
+        | ((low >> np.uint64(16)) == np.uint64(0xFFFFC0A8))  # 192.168/16
+        | ((low >> np.uint64(16)) == np.uint64(0xFFFFA9FE))  # 169.254/16
+        | ((low >> np.uint64(22)) == np.uint64(0xFFFF6440 >> 6))  # 100.64/10
+        | ((low >> np.uint64(24)) == np.uint64(0xFFFF7F))  # 127/8
+    )
+    high = address.high
+    v6 = ((high >> _57) == np.uint64(0xFC >> 1)) | ((high >> _54) == np.uint64(0xFE80 >> 6))
+    loopback = low == np.uint64(1)
+    return np.asarray(np.where(high == 0, v4 | loopback, v6), np.bool_)
+
+
+def is_group(address: Addresses) -> Bool:
+    """Whether an address is no single host: multicast, broadcast, a network's .255 or .0, or the
+    unspecified one.
+    """
+    low, high = address.low, address.high
+    host = low & np.uint64(0xFF)
+    v4 = (
+        ((low >> np.uint64(28)) == np.uint64(0xFFFFE))  # 224/4
+        | (host == np.uint64(255))
+        | (host == np.uint64(0))
+    )
+    return np.asarray(np.where(high == 0, v4, (high >> _56) == np.uint64(0xFF)), np.bool_)
+
+
+def as_host(address: Addresses) -> Addresses:
+    """Addresses with what one party owns as one: the /64 of a global IPv6 address, others as they
+    are.
+    """
+    whole = (address.high == 0) | is_private(address)
+    return Addresses(address.high, np.where(whole, address.low, np.uint64(0)))
+
+
+def group(keys: UInt64) -> Groups:
+    """The distinct keys in order of first appearance, whatever their values."""
+    distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return Groups(distinct[order], first[order], place[inverse])
+
+
+class KeyTable:
+    """A bounded map from keys to dense slots 0 … capacity-1.
+
+    Slots are given in the order keys are asked for, and taken back from those asked for longest ago
+    (then the lowest slot), never from one of the present tick: when all are in use, newcomers are
+    refused. What lands where depends on the order of keys alone, not on their values. Costs 32
+    bytes a slot.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.evictions = 0
+        self.refusals = 0
+        self.last_tick: Int64 = np.full(capacity, _NEVER, np.int64)
+        self._used = 0
+        self._free: Slots = np.empty(0, np.intp)
+        self._keys: UInt64 = np.empty(0, np.uint64)  # sorted
+        self._slots: Slots = np.empty(0, np.intp)  # of those
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def find(self, keys: UInt64) -> Slots:
+        """The slot of each key, ABSENT where it has none."""
+        if not len(self._keys):
+            return np.full(len(keys), ABSENT, np.intp)
+        at = np.searchsorted(self._keys, keys)
+        np.minimum(at, len(self._keys) - 1, out=at)
+        found: Slots = np.where(self._keys[at] == keys, self._slots[at], ABSENT)
+        return found
+
+    def admit(self, keys: UInt64, tick: int) -> tuple[Slots, Slots]:
+        """The slot of each of these distinct keys, and which slots are new; ABSENT where there is
+        no room.
+        """
+        slots = self.find(keys)
+        self.last_tick[slots[slots != ABSENT]] = tick
+        missing = np.flatnonzero(slots == ABSENT)
+        if not len(missing):
+            return slots, missing
+        self._make_room(len(missing), tick)
+        fresh = self._take(len(missing))
+        self.refusals += len(missing) - len(fresh)
+        missing = missing[: len(fresh)]
+        slots[missing] = fresh
+        self.last_tick[fresh] = tick
+        self._index(keys[missing], fresh)
+        return slots, fresh
+
+    def clear(self) -> None:
+        """Forgets every key; counters stay."""
+        self.last_tick[:] = _NEVER
+        self._used = 0
+        self._free = self._free[:0]
+        self._keys, self._slots = self._keys[:0], self._slots[:0]
+
+    def _make_room(self, wanted: int, tick: int) -> None:
+        room = self.capacity - self._used + len(self._free)
+        if room >= wanted:
+            return
+        wanted = max(wanted - room, self.capacity // 16)  # evicting in bulk keeps the index cheap
+        last = self.last_tick[: self._used]
+        old = np.flatnonzero((last != _NEVER) & (last < tick))
+        if len(old) > wanted:
+            age = last[old] * self.capacity + old  # unlike each other: ties go to the lowest slot
+            old = np.sort(old[np.argpartition(age, wanted)[:wanted]])
+        self.evictions += len(old)
+        self.last_tick[old] = _NEVER
+        self._free = np.concatenate((self._free, old))
+        kept = self.last_tick[self._slots] != _NEVER
+        self._keys, self._slots = self._keys[kept], self._slots[kept]
+
+    def _take(self, wanted: int) -> Slots:
+        reused, self._free = self._free[:wanted], self._free[wanted:]
+        unused = min(wanted - len(reused), self.capacity - self._used)
+        start, self._used = self._used, self._used + unused
+        return np.concatenate((reused, np.arange(start, start + unused)))
+
+    def _index(self, keys: UInt64, slots: Slots) -> None:
+        order = np.argsort(keys)
+        at = np.searchsorted(self._keys, keys[order])
+        self._keys = np.insert(self._keys, at, keys[order])
+        self._slots = np.insert(self._slots, at, slots[order])

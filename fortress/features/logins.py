@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections to services that ask for a password, by the shape that a refused password gives them.
+
+A refused login is short, ends, and its server says little: banner, key exchange and refusals, no
+session after them. The bounds are what OpenSSH 7 to 9, vsftpd, proftpd, telnetd and RDP with
+network level authentication say before and at a refusal; a session that is let in says more or
+lasts longer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fortress.features.fans import SECOND
+from fortress.features.keys import ABSENT, KeyTable, as_host, group, key_of, words
+from fortress.features.panes import Panes
+from fortress.features.rows import TCP, Columns, Table
+
+
+class Service(NamedTuple):
+    """A port, what listens there, and the payload a server sends in a refused login (bytes, at
+    least and at most).
+    """
+
+    port: int
+    name: str
+    least: int
+    most: int
+
+
+SERVICES = (
+    Service(21, "FTP", 20, 400),
+    Service(22, "SSH", 600, 3800),
+    Service(23, "telnet", 10, 600),
+    Service(2222, "SSH", 600, 3800),
+    Service(2323, "telnet", 10, 600),
+    Service(3389, "RDP", 19, 3000),
+)
+LONGEST_S = (
+    60  # a server gives nobody longer to fail (OpenSSH LoginGraceTime is 120, hydra gives up at 30)
+)
+FLOW_COLUMNS = (
+    "flow_id", "last_ns", "duration_ns", "orig_addr", "resp_addr", "resp_port", "proto",
+    "orig_payload_bytes", "resp_payload_bytes",
+)  # fmt: skip
+LOGINS = {
+    "row": "number of an ended flow of the tick that belongs to it",
+    "port": "port of the service",
+    "tries": "connections that look like a refused password, last two minutes",
+    "others": "connections with payload of both sides that do not, last two minutes",
+    "tries_slow": "connections that look like a refused password, last hour",
+    "others_slow": "connections with payload of both sides that do not, last hour",
+    "spread": "standard deviation of the server's payload over the tries by its mean, last hour",
+    "server_bytes": "mean payload of the server in a try, last hour",
+}
+_PORTS = np.array([service.port for service in SERVICES], np.uint16)
+_LEAST = np.array([service.least for service in SERVICES], np.int64)
+_MOST = np.array([service.most for service in SERVICES], np.int64)
+_TRIES, _OTHERS, _BYTES, _SQUARES = range(4)
+
+
+class LoginWindows:
+    """Tries of each source at each login service; the table LOGINS for those tried in a tick."""
+
+    def __init__(self, secret: int, capacity: int = 4096) -> None:
+        self._secret = secret
+        self.table = KeyTable(capacity)
+        self._fast = Panes(capacity, 4, 8, 15 * SECOND, distinct=False)
+        self._slow = Panes(capacity, 4, 4, 900 * SECOND, distinct=False)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the windows hold at most."""
+        return self._fast.memory_bytes + self._slow.memory_bytes + 32 * self.table.capacity
+
+    def observe(self, flows: Columns, ns: int) -> Table:
+        """The rows of LOGINS that saw a try among the flows that ended in this tick."""
+        port = flows["resp_port"]
+        row = np.flatnonzero(np.isin(port, _PORTS) & (flows["proto"] == TCP))
+        if not len(row):
+            return {}
+        said = flows["resp_payload_bytes"][row].astype(np.int64)
+        row = row[(said > 0) & (flows["orig_payload_bytes"][row] > 0)]
+        said = flows["resp_payload_bytes"][row].astype(np.int64)
+        service = np.searchsorted(_PORTS, port[row])
+        short = flows["duration_ns"][row] <= LONGEST_S * SECOND
+        tried = short & (said >= _LEAST[service]) & (said <= _MOST[service])
+        if not len(row):
+            return {}
+        source, target = as_host(words(flows["orig_addr"][row])), words(flows["resp_addr"][row])
+        groups = group(
+            key_of(
+                self._secret,
+                source.high,
+                source.low,
+                target.high,
+                target.low,
+                port[row].astype(np.uint64),
+            )
+        )
+        counts = np.zeros((len(groups.keys), 4), np.float32)
+        for column, values in (
+            (_TRIES, tried), (_OTHERS, ~tried), (_BYTES, said * tried), (_SQUARES, said**2 * tried),
+        ):  # fmt: skip
+            counts[:, column] = np.bincount(groups.of_row, values, len(groups.keys))
+        slots, fresh = self.table.admit(groups.keys, ns)
+        known = slots != ABSENT
+        for window in (self._fast, self._slow):
+            window.forget(fresh)
+            window.add(slots[known], counts[known], ns)
+        known &= counts[:, _TRIES] > 0
+        return self._read(slots[known], row[groups.first[known]], port, ns)
+
+    def clear(self) -> None:
+        """Forgets everything seen."""
+        self.table.clear()
+
+    def _read(
+        self,
+        slots: npt.NDArray[np.intp],
+        row: npt.NDArray[np.intp],
+        port: npt.NDArray[np.generic],
+        ns: int,
+    ) -> Table:
+        fast, slow = self._fast.totals(slots, ns), self._slow.totals(slots, ns)
+        tries = slow[:, _TRIES]
+        mean = slow[:, _BYTES] / np.maximum(tries, 1)
+        variance = np.maximum(slow[:, _SQUARES] / np.maximum(tries, 1) - mean**2, 0)
+        return {
+            "row": row,
+            "port": port[row],
+            "tries": fast[:, _TRIES],
+            "others": fast[:, _OTHERS],
+            "tries_slow": tries,
+            "others_slow": slow[:, _OTHERS],
+            "spread": np.sqrt(variance) / np.maximum(mean, 1),
+            "server_bytes": mean,
+        }

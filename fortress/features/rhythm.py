@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When the connections of each service begin: the last gaps and sizes, for finding what calls home
+by the clock.
+
+A service is a source, a target, a protocol and a port. A connection that begins within SHORTEST_S
+of the one before belongs to a burst: it is counted and leaves no gap, so a busy service does not
+look regular.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fortress.features.fans import SECOND
+from fortress.features.keys import (
+    ABSENT,
+    KeyTable,
+    Slots,
+    as_host,
+    group,
+    is_group,
+    is_private,
+    key_of,
+    words,
+)
+from fortress.features.rows import TCP, UDP, Columns, Table
+
+KEPT = 16  # gaps kept of each service
+FEWEST = 6  # gaps below which nothing is worked out
+SHORTEST_S = 4
+# Services that are asked by the clock on every network: DNS, DHCP, NTP, NetBIOS, SNMP, IKE, SSDP,
+# WSD, mDNS, LLMNR.
+BY_NATURE = (53, 67, 68, 123, 137, 138, 161, 500, 1900, 3702, 4500, 5351, 5353, 5355, 546, 547)
+FLOW_COLUMNS = (
+    "flow_id", "first_ns", "last_ns", "orig_addr", "resp_addr", "resp_port", "proto", "orig_bytes",
+    "resp_bytes", "midstream",
+)  # fmt: skip
+SERVICES = {
+    "row": "number of an ended flow of the tick that belongs to it",
+    "proto": "IP protocol",
+    "port": "port of the service",
+    "local": "1 = the target is a private address",
+    "gaps": "gaps between beginnings that are kept, at most 16",
+    "bursts": "connections that began within 4 s of the one before, for each gap",
+    "gap_s": "median gap, seconds",
+    "gap_spread": "median absolute deviation of the gaps by their median",
+    "size_bytes": "median of the bytes of both sides",
+    "size_spread": "median absolute deviation of those bytes by their median",
+    "span_s": "time over which the kept gaps reach, seconds",
+}
+_NATURAL = np.zeros(65536, np.bool_)
+_NATURAL[list(BY_NATURE)] = True
+
+
+class Rhythms:
+    """The last beginnings of each service; the table SERVICES for those that began anew."""
+
+    def __init__(self, secret: int, capacity: int = 16384) -> None:
+        self._secret = secret
+        self.table = KeyTable(capacity)
+        self._begun = np.zeros(capacity, np.int64)
+        self._seen = np.zeros(capacity, np.int64)  # gaps ever
+        self._bursts = np.zeros(capacity, np.float32)
+        self._gaps = np.zeros((capacity, KEPT), np.float32)
+        self._sizes = np.zeros((capacity, KEPT), np.float32)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the table holds at most."""
+        return self._gaps.nbytes * 2 + (8 + 8 + 4 + 32) * self.table.capacity
+
+    def observe(self, flows: Columns, ns: int) -> Table:
+        """The rows of SERVICES with at least FEWEST gaps that a flow that ended in this tick
+        belongs to.
+        """
+        port, proto = flows["resp_port"], flows["proto"]
+        wanted = ((proto == TCP) | (proto == UDP)) & ~_NATURAL[port] & (flows["midstream"] == 0)
+        row = np.flatnonzero(wanted)
+        if not len(row):
+            return {}
+        source, target = as_host(words(flows["orig_addr"][row])), words(flows["resp_addr"][row])
+        service = proto[row].astype(np.uint64) << np.uint64(16) | port[row]
+        keys = key_of(self._secret, source.high, source.low, target.high, target.low, service)
+        keys = keys[~is_group(target)]
+        row = row[~is_group(target)]
+        groups = group(keys)
+        first_ns = flows["first_ns"][row]
+        began = np.full(len(groups.keys), np.iinfo(np.int64).max)
+        np.minimum.at(began, groups.of_row, first_ns)
+        size = (flows["orig_bytes"][row] + flows["resp_bytes"][row])[groups.first]
+        more = np.bincount(groups.of_row, minlength=len(began)) - 1
+
+        slots, fresh = self.table.admit(groups.keys, ns)
+        self._forget(fresh)
+        known = np.flatnonzero(slots != ABSENT)
+        slots, rows = slots[known], row[groups.first[known]]
+        again = self._add(slots, began[known], size[known], more[known])
+        return self._read(slots[again], rows[again], flows)
+
+    def clear(self) -> None:
+        """Forgets everything seen."""
+        self.table.clear()
+
+    def _forget(self, slots: Slots) -> None:
+        self._begun[slots] = np.iinfo(np.int64).min
+        self._seen[slots] = 0
+        self._bursts[slots] = 0
+
+    def _add(
+        self,
+        slots: Slots,
+        began: npt.NDArray[np.int64],
+        size: npt.NDArray[np.generic],
+        more: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.bool_]:
+        before = self._begun[slots]
+        first = before == np.iinfo(np.int64).min
+        gap_s = np.where(first, 0, began - np.where(first, began, before)) / SECOND
+        spaced = gap_s >= SHORTEST_S
+        self._bursts[slots] += more + (~first & ~spaced)
+        self._begun[slots] = np.maximum(before, began)
+        at, ring = slots[spaced], self._seen[slots[spaced]] % KEPT
+        self._gaps[at, ring] = gap_s[spaced]
+        self._sizes[at, ring] = size[spaced]
+        self._seen[at] += 1
+        return spaced & (self._seen[slots] >= FEWEST)
+
+    def _read(self, slots: Slots, row: Slots, flows: Columns) -> Table:
+        if not len(slots):
+            return {}
+        seen = self._seen[slots]
+        kept = np.minimum(seen, KEPT)
+        gaps = np.where(np.arange(KEPT) < kept[:, None], self._gaps[slots], np.nan)
+        sizes = np.where(np.arange(KEPT) < kept[:, None], self._sizes[slots], np.nan)
+        gap, gap_spread = _median_and_spread(gaps)
+        size, size_spread = _median_and_spread(sizes)
+        return {
+            "row": row,
+            "proto": flows["proto"][row],
+            "port": flows["resp_port"][row],
+            "local": is_private(words(flows["resp_addr"][row])),
+            "gaps": kept.astype(np.float64),
+            "bursts": self._bursts[slots] / seen,
+            "gap_s": gap,
+            "gap_spread": gap_spread,
+            "size_bytes": size,
+            "size_spread": size_spread,
+            "span_s": np.nansum(gaps, axis=1),
+        }
+
+
+def _median_and_spread(
+    values: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The median of each row without its NaN (at the end), and the median absolute deviation by the
+    median.
+    """
+    median = np.nanmedian(values, axis=1).astype(np.float64)
+    deviation = np.nanmedian(np.abs(values - median[:, None]), axis=1)
+    return median, deviation / np.maximum(median, 1e-9)

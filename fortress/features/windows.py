@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All sliding windows of the network together: the rows of a tick in, tables for detectors out.
+
+A table holds one row for each pair, service, target … whose windows changed in the tick, so a quiet
+tick costs little. Capture time alone moves the windows; a clock that steps back empties them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fortress.features import claims, fans, floods, logins, rhythm, rows
+from fortress.features.keys import KeyTable, UInt64, is_group, is_private, words
+from fortress.features.rows import Columns, Table
+
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "pairs": fans.PAIRS,
+    "sweeps": fans.SWEEPS,
+    "targets": floods.TARGETS,
+    "services": rhythm.SERVICES,
+    "logins": logins.LOGINS,
+    "claims": claims.CLAIMS,
+}
+INTERVAL_COLUMNS = rows.COLUMNS
+FLOW_COLUMNS = tuple(dict.fromkeys((*logins.FLOW_COLUMNS, *rhythm.FLOW_COLUMNS)))
+PACKET_COLUMNS = claims.PACKET_COLUMNS
+REPLAY_SECRET = 0x5EED_F0E7_2E55_0001  # replay is reproducible; live captures take a random one
+_MOST_GATEWAYS = 16
+
+
+class Windows:
+    """Everything that is remembered of the network, in bounded memory (`memory_bytes`)."""
+
+    def __init__(self, secret: int = REPLAY_SECRET) -> None:
+        self._secret = secret
+        self._fans = fans.FanWindows(secret)
+        self._logins = logins.LoginWindows(secret)
+        self._rhythms = rhythm.Rhythms(secret)
+        self._claims = claims.ClaimWindows(secret)
+        self._gateways: UInt64 = np.empty(0, np.uint64)
+        self._last_ns: int | None = None
+
+    def observe(
+        self, ns: int, intervals: Columns, flows: Columns, packets: Columns
+    ) -> dict[str, Table]:
+        """The tables of the tick at `ns`; a table without rows may be absent or empty."""
+        if self._last_ns is not None and ns < self._last_ns:
+            self.clear()
+        self._last_ns = ns
+        tables: dict[str, Table] = {}
+        tried = rows.attempts(intervals) if _count(intervals) else None
+        if _count(packets):
+            packets = {name: packets[name] for name in PACKET_COLUMNS}
+            self._learn_gateways(intervals)
+            tables["claims"] = self._claims.observe(packets, self._gateways, ns)
+            asked = claims.asking(packets)
+            tried = asked if tried is None else fans.joined(tried, asked)
+        if tried is not None and len(tried):
+            tables["pairs"], tables["sweeps"] = self._fans.observe(tried, ns)
+        if _count(intervals):
+            tables["targets"] = floods.targets(intervals, self._secret)
+        if _count(flows):
+            tables["logins"] = self._logins.observe(flows, ns)
+            tables["services"] = self._rhythms.observe(flows, ns)
+        return tables
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all windows hold at most."""
+        held = [table.memory_bytes for table in self._fans.tables.values()]
+        return sum(held) + sum(
+            part.memory_bytes for part in (self._logins, self._rhythms, self._claims)
+        )
+
+    @property
+    def tables(self) -> dict[str, KeyTable]:
+        """The bounded tables by name, for their counters of evictions and refusals."""
+        fan = {name: table.table for name, table in self._fans.tables.items()}
+        return fan | {
+            "logins": self._logins.table,
+            "services": self._rhythms.table,
+            "claims": self._claims.table,
+        }
+
+    def clear(self) -> None:
+        """Forgets everything seen; counters stay."""
+        for part in (self._fans, self._logins, self._rhythms, self._claims):
+            part.clear()
+        self._gateways = self._gateways[:0]
+
+    def _learn_gateways(self, intervals: Columns) -> None:
+        if not _count(intervals) or len(self._gateways) >= _MOST_GATEWAYS:
+            return
+        found = []
+        for address, mac in (("orig_addr", "orig_mac"), ("resp_addr", "resp_mac")):
+            remote = words(intervals[address])
+            chosen = ~is_private(remote) & ~is_group(remote) & (intervals[mac] != 0)
+            found.append(intervals[mac][chosen])
+        known = np.unique(np.concatenate((self._gateways, *found)))
+        self._gateways = known[:_MOST_GATEWAYS]
+
+
+def _count(columns: Columns) -> int:
+    return len(next(iter(columns.values()))) if columns else 0

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Address sweeps: one host tries the same service, ping or ARP on many addresses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fortress.qsecbit.contract import Scores, Signature, Values, detector
+from fortress.qsecbit.shape import failing, rises
+from fortress.verdict import Layer
+
+ARP, ICMP, TCP, UDP, ICMP6 = 0, 1, 6, 17, 58
+# What worms and scanners look for beyond the privileged ports: databases, remote desktops, device
+# consoles, proxies (SANS ISC's and GreyNoise's most scanned ports).
+SOUGHT = (
+    1433, 1521, 1723, 1883, 2222, 2323, 2375, 3128, 3306, 3389, 5000, 5038, 5060, 5432, 5555, 5900,
+    5901, 5985, 6379, 7547, 8000, 8080, 8081, 8291, 8443, 8728, 8888, 9000, 9200, 11211, 27017,
+    37215, 52869, 60001,
+)  # fmt: skip
+PRIVILEGED = 1024
+_PEERS_ENTROPY_BITS = 3.0  # of 4: a source whose failures lie on ports all over looks for peers
+
+
+@detector(
+    table="sweeps",
+    layer=Layer.L3,
+    technique="T1018",
+    category="reconnaissance",
+    severity=0.6,
+    signatures={
+        ARP: Signature(1201, "ARP sweep"),
+        ICMP: Signature(1202, "Ping sweep"),
+        ICMP6: Signature(1202, "Ping sweep"),
+        TCP: Signature(1203, "TCP address sweep"),
+        UDP: Signature(1204, "UDP address sweep"),
+    },
+    signature_by="proto",
+    reason="{host} looked for {targets:.0f} addresses within a minute by {service}"
+    " ({targets_slow:.0f} within the hour) that did not answer; {fine:.0f} attempts were answered",
+    evidence=("targets", "failed", "fine", "targets_slow", "port_entropy", "local"),
+    rises_with="targets",
+)
+def address_sweep(
+    proto: Values,
+    port: Values,
+    local: Values,
+    targets: Values,
+    failed: Values,
+    fine: Values,
+    targets_slow: Values,
+    failed_slow: Values,
+    fine_slow: Values,
+    port_entropy: Values,
+    *,
+    half_local: float = 10.0,
+    half_arp: float = 20.0,
+    half_remote: float = 30.0,
+    slow_factor: float = 3.0,
+) -> Scores:
+    """How sure we are that a source sweeps addresses, for each source and service.
+
+    Half sure at `half_local` private addresses in a minute, `half_remote` others, `half_arp` ARP or
+    neighbour requests (routers ask for whoever is written to), `slow_factor` times as many in an
+    hour (T1018; threshold random walk for the share of failures). Ports that only peer-to-peer
+    programs use count as little as the source's failures are spread over ports.
+    """
+    pinged = (proto == ICMP) | (proto == ICMP6)
+    half = np.where(proto == ARP, half_arp, np.where(local > 0, half_local, half_remote))
+    sought = (port < PRIVILEGED) | np.isin(port, SOUGHT) | (local > 0) | pinged
+    one_aim = np.where(sought, 1.0, np.clip(1 - port_entropy / _PEERS_ENTROPY_BITS, 0, 1))
+    fast = rises(targets, half) * failing(failed, fine)
+    slow = rises(targets_slow, half * slow_factor) * failing(failed_slow, fine_slow)
+    return (np.maximum(fast, slow) * one_aim).astype(np.float32)

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Findings become events, parts of the score and verdicts: the only place where verdicts are made.
+
+One part for each (detector, host, target): the largest risk, kept fresh by repeats. It is told
+again when its risk has risen by RISEN, has become an alarm, or AGAIN_S have passed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from fortress.qsecbit.score import Part, decayed, host_risk
+from fortress.verdict import Action, Finding, Source, Verdict
+
+WATCH = 0.2  # findings of less risk are forgotten at once
+ALARM = 0.4
+RISEN = 0.2
+AGAIN_S = 600
+GONE = 0.01  # a part that has decayed to this is dropped
+MOST_PARTS = 2048
+
+# What a host's risk asks for, in order of force, and for how long. Blocks need a rule's finding.
+STEPS = (
+    (0.80, Action.QUARANTINE, 3600),
+    (0.55, Action.BLOCK, 900),
+    (0.40, Action.LIMIT, 600),
+    (WATCH, Action.WATCH, 600),
+)
+RENEW = 0.5  # a verdict is renewed when half of its time has gone and the reason has not
+LOCAL_WEIGHT, REMOTE_WEIGHT, BACKGROUND_WEIGHT = 1.0, 0.6, 0.05
+_BACKGROUND = ("T1046", "T1018")  # strangers who look around without success: the Internet's noise
+_SECOND = 1_000_000_000
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FuseSettings:
+    """How long findings count and what follows from them."""
+
+    tau_s: float = 300.0
+    model_may_block: bool = False
+
+
+@dataclass(slots=True)
+class _Held:
+    finding: Finding
+    risk: float
+    fresh_ns: int
+    told_risk: float
+    told_ns: int
+    weight: float
+
+
+class Fuse:
+    """Holds what is known to go on; `add` takes findings in, `verdicts` says what follows."""
+
+    def __init__(self, settings: FuseSettings | None = None) -> None:
+        self._settings = settings or FuseSettings()
+        self._held: dict[_Key, _Held] = {}
+        self._verdicts: dict[str, Verdict] = {}
+        self._macs: dict[str, str] = {}
+        self.overflows = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(self, ns: int, findings: Iterable[tuple[Finding, float]]) -> tuple[Finding, ...]:
+        """Takes findings with the most risk each may have alone; returns those that are news."""
+        arrived = [(f, lone) for f, lone in findings if min(f.risk, 1.0) >= WATCH or lone < 1]
+        opened = []
+        accused = self._accused(arrived)
+        for found, lone in arrived:
+            others = accused.get(found.host, set()) - {found.detector}
+            told = found if others else _limited(found, lone)
+            if told.risk >= WATCH and self._hold(told, ns):
+                opened.append(told)
+        return tuple(opened)
+
+    def parts(self, ns: int) -> list[Part]:
+        """What counts now, most recent risk decayed; what has decayed away is forgotten."""
+        parts, gone = [], []
+        for key, held in self._held.items():
+            p = decayed(held.risk, ns - held.fresh_ns, self._settings.tau_s)
+            if p < GONE:
+                gone.append(key)
+            else:
+                parts.append(Part(held.finding, p, held.weight))
+        for key in gone:
+            del self._held[key]
+        return parts
+
+    def verdicts(self, ns: int, parts: Sequence[Part]) -> tuple[Verdict, ...]:
+        """Verdicts that are new, stronger, or due for renewal."""
+        by_host: dict[str, list[Part]] = {}
+        for part in parts:
+            if part.finding.host != part.finding.target:  # a victim is not to blame
+                by_host.setdefault(part.finding.host, []).append(part)
+        changed = []
+        for host, mine in by_host.items():
+            verdict = self._verdict(ns, host, mine)
+            before = self._verdicts.get(host)
+            if verdict and (before is None or _supersedes(verdict, before, ns)):
+                self._verdicts[host] = verdict
+                changed.append(verdict)
+        for host in [h for h, verdict in self._verdicts.items() if verdict.until_ns <= ns]:
+            del self._verdicts[host]
+        return tuple(changed)
+
+    def clear(self) -> None:
+        """Forgets what goes on: the clock has stepped back, ages mean nothing any more."""
+        self._held.clear()
+        self._verdicts.clear()
+        self._macs.clear()
+
+    def _accused(self, arrived: Sequence[tuple[Finding, float]]) -> dict[str, set[str]]:
+        accused: dict[str, set[str]] = {}
+        for held in self._held.values():
+            accused.setdefault(held.finding.host, set()).add(held.finding.detector)
+        for found, _ in arrived:
+            if found.risk >= WATCH:
+                accused.setdefault(found.host, set()).add(found.detector)
+        return accused
+
+    def _hold(self, found: Finding, ns: int) -> bool:
+        key = found.detector, found.host, found.target
+        if found.src_mac and is_local(found.host) and found.host != found.target:
+            self._macs[found.host] = found.src_mac
+        held = self._held.get(key)
+        if held is None:
+            self._make_room(ns)
+            self._held[key] = _Held(found, found.risk, ns, found.risk, ns, weight(found))
+            return True
+        now = decayed(held.risk, ns - held.fresh_ns, self._settings.tau_s)
+        if found.risk >= now:
+            held.finding, held.weight = found, weight(found)
+        held.risk, held.fresh_ns = max(found.risk, now), ns
+        alarm = held.told_risk < ALARM <= found.risk
+        risen = found.risk >= held.told_risk + RISEN
+        if alarm or risen or ns - held.told_ns >= AGAIN_S * _SECOND:
+            held.told_risk, held.told_ns = found.risk, ns
+            return True
+        return False
+
+    def _make_room(self, ns: int) -> None:
+        if len(self._held) < MOST_PARTS:
+            return
+        least = min(
+            self._held,
+            key=lambda key: (
+                decayed(self._held[key].risk, ns - self._held[key].fresh_ns, self._settings.tau_s),
+                key,
+            ),
+        )
+        del self._held[least]
+        self.overflows += 1
+
+    def _verdict(self, ns: int, host: str, parts: Sequence[Part]) -> Verdict | None:
+        risk = host_risk(parts)
+        proven = [
+            p for p in parts if p.finding.source is Source.RULE or self._settings.model_may_block
+        ]
+        proven_risk = host_risk(proven)
+        for least, action, seconds in STEPS:
+            if action is Action.QUARANTINE and not is_local(host):
+                continue
+            if (proven_risk if action >= Action.BLOCK else risk) < least:
+                continue
+            target, kind = _target(host, self._macs.get(host, ""))
+            worst = max(parts, key=lambda part: part.p)
+            signatures = tuple(sorted({part.finding.signature_id for part in parts}))
+            why = f"risk {risk:.2f}: {worst.finding.reason}"
+            if len(parts) > 1:
+                why += f" (and {len(parts) - 1} more)"
+            return Verdict(ns, action, target, kind, ns + seconds * _SECOND, why, signatures)
+        return None
+
+
+def weight(found: Finding) -> float:
+    """How much a finding counts for the network: ours fully, strangers less, their mere looking
+    around hardly.
+    """
+    if is_local(found.host):
+        return LOCAL_WEIGHT
+    if found.technique in _BACKGROUND and not found.evidence.get("fine", 0):
+        return BACKGROUND_WEIGHT
+    return REMOTE_WEIGHT
+
+
+@lru_cache(maxsize=4096)
+def is_local(host: str) -> bool:
+    """Whether a host is on our side: a private or link-local address, or a device known by its MAC
+    alone.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return address.is_private or address.is_link_local
+
+
+def _limited(found: Finding, lone: float) -> Finding:
+    if found.risk <= lone:
+        return found
+    return replace(found, confidence=math.floor(lone / found.severity * 1e6) / 1e6)
+
+
+def _target(host: str, mac: str) -> tuple[str, str]:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host, "mac"
+    if is_local(host):
+        return (mac, "mac") if mac else (host, "address")
+    if address.version == 6:  # who has one address of a /64 has them all
+        return str(ipaddress.ip_network(f"{host}/64", strict=False)), "prefix"
+    return host, "address"
+
+
+def _supersedes(verdict: Verdict, before: Verdict, ns: int) -> bool:
+    if verdict.action != before.action:
+        return verdict.action > before.action or before.until_ns <= ns
+    span = before.until_ns - before.time_ns
+    return ns - before.time_ns >= RENEW * span

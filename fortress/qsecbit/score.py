@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The qsecbit score: one number for the network's risk, and exactly who and what it is made of.
+
+A finding contributes `p = risk · exp(-age/τ)`, at most 0.99. The network's value is `1 - Π (1 -
+p)^w` over all of them, w for how much its host matters, so in the exponent contributions add up: a
+finding's share is `value · w·ln(1-p) / Σ w·ln(1-p)`. docs/score.md has the reasons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from fortress.verdict import Finding, Score, Share, Source, Status
+
+MOST_P = 0.99  # so that no single finding makes everything else invisible
+AMBER, RED = 0.45, 0.70
+HYSTERESIS = 0.05  # a status is left when the value is this far below where it begins
+SOFT_SOURCES = (Source.DRIFT, Source.ENERGY)
+MOST_SOFT = 0.69  # unusual is not yet hostile: these alone never reach RED
+MOST_SHARES = 20  # named findings and hosts; the rest is "others"
+OTHERS = "others"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A live finding: its decayed risk and how much its host matters."""
+
+    finding: Finding
+    p: float
+    weight: float
+
+
+def decayed(risk: float, age_ns: int, tau_s: float) -> float:
+    """A finding's p after `age_ns`: risk · exp(-age/τ), in [0, MOST_P]."""
+    return min(risk * math.exp(-max(age_ns, 0) / (tau_s * 1e9)), MOST_P)
+
+
+def status_after(before: Status, value: float) -> Status:
+    """The status of a value: it rises at AMBER and RED, and falls HYSTERESIS below them."""
+    red = RED - (HYSTERESIS if before is Status.RED else 0)
+    amber = AMBER - (HYSTERESIS if before is not Status.GREEN else 0)
+    if value >= red:
+        return Status.RED
+    return Status.AMBER if value >= amber else Status.GREEN
+
+
+def host_risk(parts: Iterable[Part]) -> float:
+    """The risk of one host: 1 - Π (1 - p), whatever its weight."""
+    return -math.expm1(sum(math.log1p(-part.p) for part in parts))
+
+
+def score(time_ns: int, parts: Sequence[Part], before: Status, confidence: float) -> Score:
+    """The network's score from the live findings, with shares that add up to its value."""
+    logs = [-part.weight * math.log1p(-part.p) for part in parts]
+    logs = _soft_capped(parts, logs)
+    total = math.fsum(logs)
+    value = -math.expm1(-total)
+    scale = value / total if total > 0 else 0.0
+    shares = [log * scale for log in logs]
+
+    def by(name: Callable[[Finding], str]) -> tuple[Share, ...]:
+        return _summed(
+            ((name(part.finding), share) for part, share in zip(parts, shares, strict=True))
+        )
+
+    return Score(
+        time_ns=time_ns,
+        value=value,
+        status=status_after(before, value),
+        confidence=confidence,
+        by_host=by(lambda finding: finding.host),
+        by_layer=by(lambda finding: finding.layer.value),
+        by_source=by(lambda finding: finding.source.value),
+        by_finding=by(_finding_name),
+    )
+
+
+def _finding_name(finding: Finding) -> str:
+    target = f" → {finding.target}" if finding.target else ""
+    return f"{finding.detector} {finding.host}{target}"
+
+
+def _soft_capped(parts: Sequence[Part], logs: list[float]) -> list[float]:
+    soft = [part.finding.source in SOFT_SOURCES for part in parts]
+    total = math.fsum(log for log, is_soft in zip(logs, soft, strict=True) if is_soft)
+    most = -math.log1p(-MOST_SOFT)
+    if total <= most:
+        return logs
+    return [log * most / total if is_soft else log for log, is_soft in zip(logs, soft, strict=True)]
+
+
+def _summed(named: Iterable[tuple[str, float]]) -> tuple[Share, ...]:
+    sums: dict[str, list[float]] = {}
+    for name, share in named:
+        sums.setdefault(name, []).append(share)
+    shares = sorted(
+        (Share(name, math.fsum(values)) for name, values in sums.items()),
+        key=lambda share: (-share.value, share.name),
+    )
+    if len(shares) > MOST_SHARES:
+        rest = math.fsum(share.value for share in shares[MOST_SHARES - 1 :])
+        shares = [*shares[: MOST_SHARES - 1], Share(OTHERS, rest)]
+    return tuple(shares)

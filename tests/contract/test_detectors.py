@@ -1,0 +1,162 @@
+"""Every detector there is keeps the promises of fortress.qsecbit.checks, and the checks notice
+those that do not.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fortress.errors import ConfigError
+from fortress.qsecbit import checks, detectors
+from fortress.qsecbit.catalogue import catalogue, chosen
+from fortress.qsecbit.contract import Detector, Signature, configured, declared, detector
+from fortress.verdict import Layer
+
+FOUND = list(catalogue().values())
+
+
+@pytest.mark.parametrize("found", FOUND, ids=[one.name for one in FOUND])
+@pytest.mark.parametrize("promise", checks.PROMISES, ids=lambda promise: promise.__name__)
+def test_a_detector_keeps_its_promise(
+    found: Detector, promise: Callable[..., None], rng: np.random.Generator
+) -> None:
+    promise(configured(found, {}), checks.random_table(found.table, rng))
+
+
+def test_the_folder_listing_is_the_catalogue(root: Path) -> None:
+    files = sorted(
+        path.stem for path in Path(detectors.__path__[0]).glob("*.py") if path.stem != "__init__"
+    )
+    assert [one.name for one in FOUND] == files
+    folders = root / "tests" / "detectors"
+    assert [name for name in files if not (folders / name).is_dir()] == []
+
+
+def test_signature_numbers_are_never_shared_between_detectors() -> None:
+    owner: dict[int, str] = {}
+    for one in FOUND:
+        for signature in one.signatures.values():
+            assert owner.setdefault(signature.id, one.name) == one.name
+
+
+@pytest.mark.parametrize("found", FOUND, ids=[one.name for one in FOUND])
+def test_a_detector_has_its_heading_in_the_documentation(found: Detector, root: Path) -> None:
+    text = (root / "docs" / "detection.md").read_text()
+    assert f"### {found.name}" in text
+    for signature in found.signatures.values():
+        assert str(signature.id) in text, f"{found.name}: signature {signature.id}"
+    for name in found.settings:
+        assert f"`{name}`" in text, f"{found.name}: setting {name}"
+
+
+def _declare(function: Callable[..., object], **changes: object) -> Detector:
+    words: dict[str, object] = {
+        "table": "pairs",
+        "layer": Layer.L4,
+        "technique": "T1046",
+        "category": "test",
+        "severity": 0.5,
+        "signatures": {0: Signature(1, "test")},
+        "reason": "{host} {ports:.0f}",
+        "evidence": ("ports",),
+        "rises_with": "ports",
+    }
+    found = declared(detector(**(words | changes))(function))  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+def ports_over_hundred(ports, *, most=100.0):
+    """A score that keeps every promise."""
+    return np.clip(ports / most, 0, 1).astype(np.float32)
+
+
+def test_a_plain_detector_keeps_every_promise() -> None:
+    checks.check(_declare(ports_over_hundred))
+
+
+def _writes(ports):
+    """Writes to its input."""
+    ports += 1
+    return np.clip(ports * 0, 0, 1).astype(np.float32)
+
+
+def _ranks(ports):
+    """Looks at other rows."""
+    return (ports / max(ports.max(initial=0), 1)).astype(np.float32)
+
+
+def _falls(ports):
+    """Falls."""
+    return np.clip(ports / 100 - ports / 50 * (ports > 60), 0, 1).astype(np.float32)
+
+
+def _divides(ports, failed):
+    """Divides by zero."""
+    return np.nan_to_num(np.clip(ports / failed, 0, 1)).astype(np.float32)
+
+
+def _widens(ports):
+    """Gives float64."""
+    return np.clip(ports / 100, 0, 1)
+
+
+def _cries(ports):
+    """Always sure."""
+    return np.ones(len(ports), np.float32)
+
+
+@pytest.mark.parametrize("broken", [_writes, _ranks, _falls, _divides, _widens, _cries])
+def test_the_checks_notice_a_detector_that_breaks_a_promise(broken: Callable[..., object]) -> None:
+    with pytest.raises(checks.BrokenPromise, match=broken.__name__):
+        checks.check(_declare(broken))
+
+
+def test_a_reason_with_an_unknown_column_is_noticed() -> None:
+    found = _declare(ports_over_hundred, reason="{host} {hosts}")
+    with pytest.raises(checks.BrokenPromise, match="hosts: no such column"):
+        checks.check(found)
+
+
+def test_a_detector_that_reads_a_column_no_table_has_is_refused() -> None:
+    def reads_nothing_real(portz):
+        """Reads a column that is not there."""
+        return portz
+
+    with pytest.raises(TypeError, match="pairs has no column portz"):
+        _declare(reads_nothing_real)
+
+
+def test_the_decorator_returns_the_function_itself() -> None:
+    assert declared(ports_over_hundred) is not None
+    assert ports_over_hundred(np.array([50.0])) == np.float32(0.5)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"port_scam": {}}, r"detectors\.port_scam: no such detector"),
+        ({"port_scan": {"half_port": 3.0}}, r"detectors\.port_scan\.half_port: no such setting"),
+        ({"port_scan": {"half_ports": "x"}}, r"detectors\.port_scan\.half_ports: 'x' is not a num"),
+        (
+            {"port_scan": {"half_ports": -1}},
+            r"detectors\.port_scan\.half_ports: -1 is not a number",
+        ),
+        ({"port_scan": {"half_ports": True}}, r"detectors\.port_scan\.half_ports: True is not a n"),
+        ({"port_scan": {"enabled": 1}}, r"detectors\.port_scan\.enabled: 1 is not true or false"),
+    ],
+)
+def test_a_wrong_setting_is_an_error_that_names_the_key(
+    section: dict[str, dict[str, object]], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        chosen(section)  # type: ignore[arg-type]
+
+
+def test_a_detector_can_be_switched_off_and_set() -> None:
+    settings = chosen({"port_scan": {"enabled": False}, "syn_flood": {"half_rate": 7}})
+    names = {setting.detector.name: setting for setting in settings}
+    assert "port_scan" not in names
+    assert names["syn_flood"].values["half_rate"] == 7
