@@ -31,8 +31,17 @@ enum fx_next_flags {
 	FX_NEXT_END = 4          /* input is over and every flow has been handed out */
 };
 
-/* Which packets become rows of the packet table. */
+/*
+ * Which packets become rows of the packet table. Control: ARP and neighbour discovery, what is not IP or not
+ * understood, ICMP other than echo, DHCP.
+ */
 enum fx_packet_rows { FX_PACKET_ROWS_NONE = 0, FX_PACKET_ROWS_CONTROL = 1, FX_PACKET_ROWS_ALL = 2 };
+
+/* What a batch holds, by enum fx_table; filled by fx_stream_next(). */
+typedef struct {
+	int64_t tick_ns; /* begin of the tick that the rows belong to */
+	uint32_t rows[3];
+} fx_batch_state;
 
 typedef struct {
 	uint64_t flow_budget_bytes;  /* all memory of the flow table, index included */
@@ -50,7 +59,7 @@ typedef struct {
 	uint64_t kernel_drops;
 	uint64_t flows, flows_active, flows_peak, evictions;
 	uint64_t truncated;          /* cut by snaplen: normal */
-	uint64_t undecodable;        /* no IP or ARP understood in it */
+	uint64_t undecodable;        /* no IP or ARP understood in it: no flow */
 	uint64_t malformed;          /* headers contradict themselves */
 	uint64_t absurd_lengths;     /* wire length 0 or beyond any link */
 	uint64_t non_ip;             /* understood, but no flow (ARP, LLDP, ...) */
@@ -79,8 +88,8 @@ int fx_batch_new(uint32_t packet_rows, uint32_t flow_rows, uint32_t interval_row
 		 const uint8_t *packet_columns, const uint8_t *flow_columns,
 		 const uint8_t *interval_columns, fx_batch **out);
 void *fx_batch_column(fx_batch *batch, int table, int column);
-uint32_t fx_batch_rows(const fx_batch *batch, int table);
-int64_t fx_batch_tick_ns(const fx_batch *batch);
+uint32_t fx_batch_capacity(const fx_batch *batch, int table);
+const fx_batch_state *fx_batch_state_of(const fx_batch *batch);
 void fx_batch_free(fx_batch *batch);
 
 void fx_stream_options_default(fx_stream_options *options);

@@ -10,6 +10,7 @@ typedef __u16 fx_u16;
 typedef __u32 fx_u32;
 typedef __u64 fx_u64;
 typedef __s64 fx_i64;
+typedef __s32 fx_i32;
 #else
 #include <stdint.h>
 typedef uint8_t fx_u8;
@@ -17,6 +18,7 @@ typedef uint16_t fx_u16;
 typedef uint32_t fx_u32;
 typedef uint64_t fx_u64;
 typedef int64_t fx_i64;
+typedef int32_t fx_i32;
 #endif
 
 /* An IP address in network byte order; IPv4 as ::ffff:a.b.c.d. */

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Streams of batches from capture files or from the seeded generator."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+from fortress_core._native import ffi, lib
+from fortress_core.flows import Batch, new_batch
+from fortress_core.schema import FLOWS, INTERVALS, PACKETS, choose
+
+PacketRows = Literal["none", "control", "all"]
+Path = str | os.PathLike[str]
+
+_PACKET_ROWS: Final = {
+    "none": lib.FX_PACKET_ROWS_NONE,
+    "control": lib.FX_PACKET_ROWS_CONTROL,
+    "all": lib.FX_PACKET_ROWS_ALL,
+}
+
+
+class CaptureError(Exception):
+    """A capture cannot be read at all: path, offset in it (bytes), and what is wrong."""
+
+    def __init__(self, path: str, offset: int, message: str) -> None:
+        super().__init__(path, offset, message)
+        self.path = path
+        self.offset = offset
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.path}, offset {self.offset}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Where a file was damaged; reading went no further in that file."""
+
+    path: str
+    offset: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """How packets become rows; the fields of fx_stream_options in include/fx/abi.h."""
+
+    flow_budget_bytes: int = 128 << 20
+    hash_key: tuple[int, int] = (0x0123456789ABCDEF, 0xFEDCBA9876543210)
+    idle_timeout_ns: int = 120_000_000_000
+    active_timeout_ns: int = 1_800_000_000_000
+    tick_ns: int = 1_000_000_000
+    packet_rows: PacketRows = "none"
+    keep_sequences: bool = False
+    keep_intervals: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStats:
+    """What went through a stream so far; the fields of fx_stream_stats in include/fx/abi.h."""
+
+    packets: int
+    bytes: int
+    captured_bytes: int
+    kernel_drops: int
+    flows: int
+    flows_active: int
+    flows_peak: int
+    evictions: int
+    truncated: int
+    undecodable: int
+    malformed: int
+    absurd_lengths: int
+    non_ip: int
+    out_of_order: int
+    clock_steps: int
+    memory_bytes: int
+    first_ns: int
+    last_ns: int
+
+
+class Stream:
+    """Iterates over batches; the batch is one object whose memory each step writes anew."""
+
+    def __init__(self, source: Any, options: StreamOptions, batch: Batch) -> None:
+        out = ffi.new("fx_stream **")
+        _check(lib.fx_stream_new(source, _native_options(options), out))
+        self._source = source
+        self._stream = ffi.gc(out[0], lib.fx_stream_free)
+        self._batch = batch
+        self._ended = False
+
+    def __iter__(self) -> Iterator[Batch]:
+        batch = self._batch
+        while not self._ended:
+            flags = lib.fx_stream_next(self._open(), batch.memory)
+            _check(flags)
+            batch.tick_closed = bool(flags & lib.FX_NEXT_TICK_CLOSED)
+            batch.end = self._ended = bool(flags & lib.FX_NEXT_END)
+            if flags:
+                yield batch
+
+    def stats(self) -> StreamStats:
+        """Counters of what went through so far."""
+        out = ffi.new("fx_stream_stats *")
+        lib.fx_stream_stats_read(self._open(), out)
+        return StreamStats(*(getattr(out, field.name) for field in fields(StreamStats)))
+
+    def damages(self) -> tuple[Damage, ...]:
+        """Where files were damaged so far."""
+        out = ffi.new("const fx_damage **")
+        count = lib.fx_stream_damages(self._open(), out)
+        return tuple(
+            Damage(_text(out[0][i].path), out[0][i].offset, _text(out[0][i].message))
+            for i in range(count)
+        )
+
+    def close(self) -> None:
+        """Give the flow table and the files back; batches stay readable."""
+        if self._stream is not None:
+            ffi.release(self._stream)
+            ffi.release(self._source)
+            self._stream = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self) -> Any:
+        if self._stream is None:
+            raise ValueError("the stream is closed")
+        return self._stream
+
+
+def open_capture(
+    paths: Sequence[Path] | Path,
+    *,
+    options: StreamOptions | None = None,
+    batch_packets: int = 4096,
+    flow_columns: Iterable[str] | None = None,
+    interval_columns: Iterable[str] | None = None,
+    packet_columns: Iterable[str] | None = None,
+) -> Stream:
+    """A stream over capture files, one after the other; "-" is standard input.
+
+    `batch_packets` is the most rows a batch has of each table; the columns default to all.
+    Raises CaptureError when a file cannot be read at all, ValueError for an unknown column or a bad option.
+    """
+    names = [os.fspath(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    if not names:
+        raise ValueError("no capture file named")
+    texts = [ffi.new("char[]", os.fsencode(name)) for name in names]
+    out = ffi.new("fx_source **")
+    if lib.fx_source_open_pcap(ffi.new("const char *[]", texts), len(texts), out) < 0:
+        raise _capture_error(names)
+    return _stream(out[0], options, batch_packets, packet_columns, flow_columns, interval_columns)
+
+
+def open_synth(
+    profile: str,
+    seed: int,
+    packets: int,
+    *,
+    options: StreamOptions | None = None,
+    batch_packets: int = 4096,
+    flow_columns: Iterable[str] | None = None,
+    interval_columns: Iterable[str] | None = None,
+    packet_columns: Iterable[str] | None = None,
+) -> Stream:
+    """A stream over the seeded generator: the same frames for the same (profile, seed, packets)."""
+    out = ffi.new("fx_source **")
+    _check(lib.fx_source_open_synth(profile.encode(), seed, packets, out))
+    return _stream(out[0], options, batch_packets, packet_columns, flow_columns, interval_columns)
+
+
+def _stream(
+    source: Any,
+    options: StreamOptions | None,
+    batch_packets: int,
+    packet_columns: Iterable[str] | None,
+    flow_columns: Iterable[str] | None,
+    interval_columns: Iterable[str] | None,
+) -> Stream:
+    source = ffi.gc(source, lib.fx_source_close)
+    options = options or StreamOptions()
+    if batch_packets < 1:
+        raise ValueError(f"batch_packets: {batch_packets} is less than 1")
+    batch = new_batch(
+        (
+            batch_packets if options.packet_rows != "none" else 1,
+            batch_packets,
+            batch_packets if options.keep_intervals else 1,
+        ),
+        choose(PACKETS, packet_columns if options.packet_rows != "none" else ()),
+        choose(FLOWS, flow_columns),
+        choose(INTERVALS, interval_columns if options.keep_intervals else ()),
+    )
+    return Stream(source, options, batch)
+
+
+def _native_options(options: StreamOptions) -> Any:
+    if options.packet_rows not in _PACKET_ROWS:
+        raise ValueError(f"packet_rows: {options.packet_rows!r} is not none, control or all")
+    out = ffi.new("fx_stream_options *")
+    for field in fields(StreamOptions):
+        if field.name != "packet_rows":
+            setattr(out, field.name, getattr(options, field.name))
+    out.packet_rows = _PACKET_ROWS[options.packet_rows]
+    return out
+
+
+def _check(code: int) -> None:
+    if code < 0:
+        raise ValueError(_text(lib.fx_last_error()))
+
+
+def _capture_error(names: list[str]) -> CaptureError:
+    """The error that the library's words are about: they begin with the file's name."""
+    words = _text(lib.fx_last_error())
+    for name in names:
+        if words.startswith(f"{name}: "):
+            return CaptureError(name, 0, words[len(name) + 2 :])
+    return CaptureError(names[0], 0, words)
+
+
+def _text(pointer: Any) -> str:
+    return ffi.string(pointer).decode(errors="surrogateescape")

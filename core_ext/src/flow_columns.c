@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the columns of flow_columns.def are computed from: one expression a column, and a loop a column over a chunk of
+ * records. A row in the table without an expression here does not compile.
+ */
+#include "flow_columns.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "flow_state.h"
+
+struct fx_row {
+	const struct fx_flow *f;
+	const struct fx_flow_cold *c;
+	const struct fx_sequence *q;
+};
+
+typedef unsigned __int128 fx_u128;
+
+static inline fx_u128 squares_of(const struct fx_squares *s)
+{
+	return (fx_u128)s->high << 64 | s->low;
+}
+
+static inline fx_u64 pkts_of(const struct fx_flow *f)
+{
+	return (fx_u64)f->side[0].pkts + f->side[1].pkts;
+}
+
+static inline fx_f32 ratio(double a, double b)
+{
+	return b > 0 ? (fx_f32)(a / b) : NAN;
+}
+
+/* Population standard deviation, from exact integers: sqrt(n * sum(x^2) - sum(x)^2) / n. */
+static inline fx_f32 deviation(fx_u64 n, fx_u64 sum, fx_u128 squares)
+{
+	fx_u128 spread;
+
+	if (n == 0)
+		return NAN;
+	spread = n * squares - (fx_u128)sum * sum;
+	return (fx_f32)(sqrt(spread >> 64 ? (double)spread : (double)(fx_u64)spread) / (double)n);
+}
+
+static inline fx_u64 side_span(const struct fx_row *r, int side)
+{
+	return (fx_u64)(r->f->last_ns[side] - fx_flow_side_first_ns(r->f, r->c, side));
+}
+
+static inline fx_u64 side_gaps(const struct fx_flow *f, int side)
+{
+	return f->side[side].pkts ? f->side[side].pkts - 1 : 0;
+}
+
+static inline fx_i64 duration_of(const struct fx_flow *f)
+{
+	return fx_flow_last_ns(f) - f->first_ns;
+}
+
+static inline fx_f32 per_second(double count, const struct fx_flow *f)
+{
+	return ratio(count * FX_SECOND_NS, (double)duration_of(f));
+}
+
+static inline fx_i64 active_now(const struct fx_row *r)
+{
+	return fx_flow_last_ns(r->f) - r->c->active_since_ns;
+}
+
+static inline fx_u64 active_sum(const struct fx_row *r)
+{
+	return (fx_u64)(duration_of(r->f) - r->c->idle_sum_ns);
+}
+
+static inline fx_u64 mac_of(const fx_u16 *words)
+{
+	return words[0] | (fx_u64)words[1] << 16 | (fx_u64)words[2] << 32;
+}
+
+static inline int has_ports(const struct fx_flow *f)
+{
+	return fx_flow_proto(f) != FX_PROTO_ICMP && fx_flow_proto(f) != FX_PROTO_ICMP6;
+}
+
+static inline fx_s16 history_of(const struct fx_flow *f)
+{
+	fx_s16 text;
+
+	fx_flow_history(f, &text);
+	return text;
+}
+
+static inline fx_s32 community_of(const struct fx_flow *f)
+{
+	fx_s32 text;
+
+	fx_community_id(f, &text);
+	return text;
+}
+
+static inline fx_u8 sequence_length(const struct fx_row *r)
+{
+	fx_u64 pkts = pkts_of(r->f);
+
+	return r->q ? (fx_u8)(pkts < FX_SEQUENCE_PACKETS ? pkts : FX_SEQUENCE_PACKETS) : 0;
+}
+
+/* One column: its type, name and value, from the row (r), its record (f) and the cold part of it (c). */
+#define VALUE(type, name, expression)                                              \
+	static inline fx_##type get_##name(const struct fx_row *r)                 \
+	{                                                                          \
+		const struct fx_flow *f __attribute__((unused)) = r->f;            \
+		const struct fx_flow_cold *c __attribute__((unused)) = r->c;       \
+		return (expression);                                               \
+	}
+/* The same for the originator and the responder: s is the side, number it has. */
+#define SIDES(type, name, expression)                                              \
+	VALUE_OF_SIDE(type, orig_##name, expression, FX_ORIG)                      \
+	VALUE_OF_SIDE(type, resp_##name, expression, FX_RESP)
+#define VALUE_OF_SIDE(type, name, expression, which)                               \
+	static inline fx_##type get_##name(const struct fx_row *r)                 \
+	{                                                                          \
+		enum { number = which };                                           \
+		const struct fx_side *s __attribute__((unused)) = &r->f->side[number]; \
+		const struct fx_flow_cold *c __attribute__((unused)) = r->c;       \
+		return (expression);                                               \
+	}
+
+VALUE(u64, flow_id, c->flow_id)
+VALUE(i64, first_ns, f->first_ns)
+VALUE(i64, last_ns, fx_flow_last_ns(f))
+VALUE(i64, duration_ns, duration_of(f))
+VALUE(addr, orig_addr, f->addr[FX_ORIG])
+VALUE(addr, resp_addr, f->addr[FX_RESP])
+SIDES(u64, mac, mac_of(c->mac[number]))
+VALUE(u16, orig_port, (fx_u16)f->tail)
+VALUE(u16, resp_port, has_ports(f) ? (fx_u16)(f->tail >> 16) : f->side[FX_ORIG].icmp_code)
+VALUE(u16, vlan_id, c->vlan_id)
+VALUE(u16, iface, c->iface)
+VALUE(u8, proto, fx_flow_proto(f))
+VALUE(u8, ip_version, fx_flow_ip_version(f))
+VALUE(u8, tunnel, c->tunnel)
+VALUE(u8, end_reason, c->end_reason)
+VALUE(u8, conn_state, fx_flow_conn_state(f))
+VALUE(u8, midstream, !!(f->bits & FX_FLOW_MIDSTREAM))
+VALUE(s16, history, history_of(f))
+VALUE(s32, community_id, community_of(f))
+
+SIDES(u64, pkts, s->pkts)
+SIDES(u64, bytes, s->bytes)
+SIDES(u64, payload_bytes, s->payload_bytes)
+SIDES(u64, header_bytes, s->bytes - s->payload_bytes)
+SIDES(u32, data_pkts, s->data_pkts)
+SIDES(u32, fragments, s->fragments)
+
+SIDES(u32, size_min, s->pkts ? s->size_min : 0)
+SIDES(u32, size_max, s->size_max)
+SIDES(f32, size_mean, ratio((double)s->bytes, s->pkts))
+SIDES(f32, size_std, deviation(s->pkts, s->bytes, s->size_squares))
+VALUE(u32, size_min, f->side[0].size_min < f->side[1].size_min ? f->side[0].size_min : f->side[1].size_min)
+VALUE(u32, size_max, f->side[0].size_max > f->side[1].size_max ? f->side[0].size_max : f->side[1].size_max)
+VALUE(f32, size_mean, ratio((double)(f->side[0].bytes + f->side[1].bytes), (double)pkts_of(f)))
+VALUE(f32, size_std,
+      deviation(pkts_of(f), f->side[0].bytes + f->side[1].bytes,
+		(fx_u128)f->side[0].size_squares + f->side[1].size_squares))
+SIDES(u32, payload_max, s->payload_max)
+SIDES(f32, payload_mean, ratio((double)s->payload_bytes, s->data_pkts))
+SIDES(f32, payload_std, deviation(s->data_pkts, s->payload_bytes, s->payload_squares))
+
+VALUE(f32, iat_min_ns, pkts_of(f) > 1 ? f->gaps.smallest_ns : NAN)
+VALUE(f32, iat_max_ns, pkts_of(f) > 1 ? f->gaps.largest_ns : NAN)
+VALUE(f32, iat_mean_ns, ratio((double)duration_of(f), (double)pkts_of(f) - 1))
+VALUE(f32, iat_std_ns, deviation(pkts_of(f) - 1, (fx_u64)duration_of(f), squares_of(&f->gaps.squares)))
+SIDES(f32, iat_min_ns, s->pkts > 1 ? s->gaps.smallest_ns : NAN)
+SIDES(f32, iat_max_ns, s->pkts > 1 ? s->gaps.largest_ns : NAN)
+SIDES(f32, iat_mean_ns, ratio((double)side_span(r, number), (double)side_gaps(r->f, number)))
+SIDES(f32, iat_std_ns,
+      deviation(side_gaps(r->f, number), side_span(r, number), squares_of(&s->gaps.squares)))
+
+SIDES(u32, syn, s->syn)
+SIDES(u32, fin, s->fin)
+SIDES(u32, rst, s->rst)
+SIDES(u32, psh, s->psh)
+SIDES(u32, ack, s->ack)
+SIDES(u32, urg, s->urg)
+SIDES(u32, ece, s->ece)
+SIDES(u32, cwr, s->cwr)
+SIDES(u8, tcp_flags, s->tcp_flags)
+
+SIDES(u16, window_first, s->window_first)
+SIDES(u16, window_min, s->window_min > s->window_max ? 0 : s->window_min)
+SIDES(u16, window_max, s->window_max)
+SIDES(f32, window_mean,
+      s->window_min > s->window_max ? NAN : ratio((double)s->window_sum, s->pkts))
+SIDES(u32, zero_windows, s->zero_windows)
+SIDES(u16, mss, s->mss)
+SIDES(u8, wscale, has_ports(r->f) ? s->wscale : 255)
+SIDES(u8, tcp_options, s->tcp_options)
+SIDES(u32, retransmits, s->retransmits)
+VALUE(f32, handshake_ns, c->handshake_ns)
+VALUE(f32, response_ns, f->bits & FX_FLOW_ANSWERED ? (fx_f32)c->response_ns : NAN)
+
+SIDES(u8, ttl_min, s->ttl_min > s->ttl_max ? 0 : s->ttl_min)
+SIDES(u8, ttl_max, s->ttl_max)
+SIDES(u8, tos, s->tos)
+
+VALUE(f32, pkts_per_s, per_second((double)pkts_of(f), f))
+VALUE(f32, bytes_per_s, per_second((double)(f->side[0].bytes + f->side[1].bytes), f))
+SIDES(f32, pkts_per_s, per_second(s->pkts, r->f))
+SIDES(f32, bytes_per_s, per_second((double)s->bytes, r->f))
+VALUE(f32, resp_orig_pkts_ratio, ratio(f->side[FX_RESP].pkts, f->side[FX_ORIG].pkts))
+VALUE(f32, resp_orig_bytes_ratio, ratio((double)f->side[FX_RESP].bytes, (double)f->side[FX_ORIG].bytes))
+
+VALUE(u32, active_count, c->idle_count + 1)
+VALUE(f32, active_mean_ns, ratio((double)active_sum(r), (double)c->idle_count + 1))
+VALUE(f32, active_std_ns,
+      deviation((fx_u64)c->idle_count + 1, active_sum(r),
+		squares_of(&c->active_squares) + (fx_u128)active_now(r) * (fx_u128)active_now(r)))
+VALUE(f32, active_min_ns, fminf(c->active_min_ns, (fx_f32)active_now(r)))
+VALUE(f32, active_max_ns, fmaxf(c->active_max_ns, (fx_f32)active_now(r)))
+VALUE(u32, idle_count, c->idle_count)
+VALUE(f32, idle_mean_ns, ratio((double)c->idle_sum_ns, c->idle_count))
+VALUE(f32, idle_std_ns, deviation(c->idle_count, (fx_u64)c->idle_sum_ns, squares_of(&c->idle_squares)))
+VALUE(f32, idle_min_ns, c->idle_count ? c->idle_min_ns : NAN)
+VALUE(f32, idle_max_ns, c->idle_count ? f->gaps.largest_ns : NAN)
+
+SIDES(f32, entropy, s->entropy)
+SIDES(u8, entropy_bytes, c->entropy_bytes[number])
+VALUE(u8, sequence_length, sequence_length(r))
+
+/* Of a sequence only the packets there were: the rest of a reused slot is another flow's. */
+static inline fx_i16x32 get_sequence_size(const struct fx_row *r)
+{
+	fx_i16x32 out = { { 0 } };
+
+	if (r->q)
+		memcpy(out.values, r->q->sizes.values, sequence_length(r) * sizeof(*out.values));
+	return out;
+}
+
+static inline fx_u32x32 get_sequence_gap_us(const struct fx_row *r)
+{
+	fx_u32x32 out = { { 0 } };
+
+	if (r->q)
+		memcpy(out.values, r->q->gaps_us.values, sequence_length(r) * sizeof(*out.values));
+	return out;
+}
+
+#define FX_COLUMN(type, name, unit, meaning)                                       \
+	static void put_##name(const struct fx_row *rows, fx_u32 count, void *column) \
+	{                                                                          \
+		fx_##type *out = column;                                           \
+		for (fx_u32 i = 0; i < count; i++)                                 \
+			out[i] = get_##name(&rows[i]);                             \
+	}
+#include "fx/flow_columns.def"
+#undef FX_COLUMN
+
+struct fx_flow_column {
+	void (*put)(const struct fx_row *rows, fx_u32 count, void *column);
+	fx_u32 size;
+};
+
+#define FX_COLUMN(type, name, unit, meaning) { put_##name, sizeof(fx_##type) },
+static const struct fx_flow_column flow_columns[] = {
+#include "fx/flow_columns.def"
+};
+#undef FX_COLUMN
+
+void fx_flow_rows_put(fx_batch *batch, const struct fx_flow_table *t, const fx_u32 *slots, fx_u32 count)
+{
+	struct fx_batch_table *table = &batch->tables[FX_FLOWS];
+	struct fx_row rows[FX_CHUNK_ROWS];
+
+	for (fx_u32 i = 0; i < count; i++)
+		rows[i] = (struct fx_row){ &t->flows[slots[i]], &t->cold[slots[i]],
+					   t->sequences ? &t->sequences[slots[i]] : NULL };
+	for (int i = 0; i < table->column_count; i++) {
+		if (table->columns[i])
+			flow_columns[i].put(rows, count,
+					    (fx_u8 *)table->columns[i] +
+						    (size_t)table->rows * flow_columns[i].size);
+	}
+	table->rows += count;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Flow records into the columns of a batch. */
+#ifndef FX_FLOW_COLUMNS_H
+#define FX_FLOW_COLUMNS_H
+#include "batch.h"
+#include "flow_table.h"
+
+enum { FX_CHUNK_ROWS = 64 }; /* records written at once, column by column, while they are in the cache */
+
+/* Appends the flows in `slots` (at most FX_CHUNK_ROWS, for which there is room) to the chosen columns. */
+void fx_flow_rows_put(fx_batch *batch, const struct fx_flow_table *t, const fx_u32 *slots, fx_u32 count);
+
+/* Appends what the flows in `slots` did since their tick began, likewise. */
+void fx_interval_rows_put(fx_batch *batch, const struct fx_flow_table *t, const fx_u32 *slots,
+			  fx_u32 count);
+
+/* "1:" and base64 of a SHA-1 (community id v1, seed 0). */
+void fx_community_id(const struct fx_flow *f, fx_s32 *out);
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is kept of a flow while it lives: 488 octets. `struct fx_flow` is what nearly every packet touches, in whole
+ * cache lines; `struct fx_flow_cold` is what the first packets, long gaps and the end touch.
+ */
+#ifndef FX_FLOW_RECORD_H
+#define FX_FLOW_RECORD_H
+#include "fx/columns.h"
+
+enum { FX_ORIG = 0, FX_RESP = 1 };
+#define FX_NO_SLOT 0xffffffffu
+
+enum fx_end_reason {
+	FX_END_NONE = 0,
+	FX_END_IDLE = 1,
+	FX_END_ACTIVE = 2,
+	FX_END_FIN = 3,
+	FX_END_RST = 4,
+	FX_END_EVICTED = 5,
+	FX_END_INPUT = 6,
+	FX_END_CLOCK_STEP = 7,
+	FX_END_PORT_REUSE = 8
+};
+
+enum fx_flow_bits {
+	FX_FLOW_TURNED = 1,	   /* the responder sent the first packet */
+	FX_FLOW_MIDSTREAM = 2,	   /* TCP without a SYN */
+	FX_FLOW_DIRTY = 4,	   /* in the list of the tick */
+	FX_FLOW_BEGUN_IN_TICK = 8, /* its first packet is of this tick */
+	FX_FLOW_WAITS = 16,	   /* originator's first payload not answered yet: cold.response_ns is its time */
+	FX_FLOW_ANSWERED = 32,	   /* cold.response_ns is how long it took */
+	FX_FLOW_CLOSING_FIN = 64,  /* FIN both ways */
+	FX_FLOW_CLOSING_RST = 128
+};
+
+/* Sum of squares; 96 bits hold the square of 78 hours in nanoseconds, and no flow lasts as long. */
+struct fx_squares {
+	fx_u64 low;
+	fx_u32 high;
+} __attribute__((packed, aligned(4)));
+
+/* Gaps between packets; their sum is last minus first. */
+struct fx_gaps {
+	struct fx_squares squares;
+	fx_f32 smallest_ns;
+	fx_f32 largest_ns;
+};
+
+/* What the packets of one direction change: two cache lines, the second one for TCP and for what changes seldom. */
+struct fx_side {
+	fx_u64 bytes;
+	fx_u64 size_squares;
+	fx_u64 payload_bytes;
+	fx_u64 payload_squares;
+	struct fx_gaps gaps;
+	fx_u32 pkts;
+	fx_u32 data_pkts;
+	fx_u16 size_min;
+	fx_u16 size_max;
+
+	fx_u64 window_sum;
+	fx_u32 seq_end;
+	fx_u32 retransmits;
+	fx_u32 zero_windows;
+	fx_u32 ack;
+	fx_u32 psh;
+	fx_u32 fragments;
+	fx_f32 entropy;
+	fx_u16 fin, syn, rst, urg, ece, cwr;
+	fx_u16 payload_max;
+	fx_u16 window_min;
+	fx_u16 window_max;
+	fx_u16 window_first;
+	fx_u16 mss;
+	fx_u8 ttl_min;
+	fx_u8 ttl_max;
+	fx_u8 tcp_flags;
+	fx_u8 tos;
+	union {
+		fx_u8 wscale;
+		fx_u8 icmp_code; /* of the flow's first message, at the originator */
+	};
+	fx_u8 tcp_options;
+};
+
+struct fx_flow {
+	/* the key as the originator sends it, and the place on a wheel */
+	fx_addr addr[2];
+	fx_u64 tail; /* struct fx_flow_tail; 0 = no flow here */
+	fx_i64 last_ns[2];
+	fx_u32 next; /* of a free slot: the next free one */
+	fx_u32 previous;
+
+	struct fx_gaps gaps;
+	fx_u32 base_pkts[2]; /* counters when the tick began; while FX_FLOW_DIRTY */
+	fx_u8 bits;	     /* enum fx_flow_bits */
+	fx_u8 tcp_state;     /* enum fx_tcp_state of the originator, << 4 of the responder */
+	fx_u16 seen;	     /* history letters of the originator, << 8 of the responder */
+	fx_u64 history;	     /* four bits a letter, the first one lowest */
+	fx_i64 first_ns;
+	fx_u64 base_bytes[2];
+
+	struct fx_side side[2];
+} __attribute__((aligned(64)));
+
+struct fx_flow_cold {
+	fx_u64 flow_id;
+	fx_i64 second_first_ns; /* first packet of the side that did not send the flow's first one */
+	fx_i64 response_ns;
+	fx_i64 idle_sum_ns;
+	fx_i64 active_since_ns;
+	struct fx_squares idle_squares;
+	struct fx_squares active_squares; /* of the periods that are over */
+	fx_f32 idle_min_ns;
+	fx_f32 active_min_ns;
+	fx_f32 active_max_ns;
+	fx_u32 idle_count;
+	fx_f32 handshake_ns;
+	fx_u16 mac[2][3]; /* lowest 16 bits first */
+	fx_u16 vlan_id;
+	fx_u16 iface;
+	fx_u8 tunnel;
+	fx_u8 end_reason;
+	fx_u8 entropy_bytes[2];
+};
+
+enum { FX_SEQUENCE_PACKETS = 32 };
+
+struct fx_sequence {
+	fx_i16x32 sizes;
+	fx_u32x32 gaps_us;
+};
+
+_Static_assert(sizeof(struct fx_side) == 128, "two lines");
+_Static_assert(sizeof(struct fx_flow) == 384, "six lines");
+_Static_assert(sizeof(struct fx_flow_cold) <= 104, "within the budget of a flow");
+
+static inline void fx_squares_add(struct fx_squares *s, fx_u64 value)
+{
+	unsigned __int128 sum = (unsigned __int128)value * value + s->low;
+
+	s->low = (fx_u64)sum;
+	s->high += (fx_u32)(sum >> 64);
+}
+
+static inline fx_i64 fx_flow_last_ns(const struct fx_flow *f)
+{
+	return f->last_ns[0] > f->last_ns[1] ? f->last_ns[0] : f->last_ns[1];
+}
+
+static inline fx_i64 fx_flow_side_first_ns(const struct fx_flow *f, const struct fx_flow_cold *c, int side)
+{
+	int second = side == FX_RESP ? !(f->bits & FX_FLOW_TURNED) : !!(f->bits & FX_FLOW_TURNED);
+
+	return second ? c->second_first_ns : f->first_ns;
+}
+
+static inline fx_u8 fx_flow_proto(const struct fx_flow *f)
+{
+	return (fx_u8)(f->tail >> 32);
+}
+
+static inline fx_u8 fx_flow_ip_version(const struct fx_flow *f)
+{
+	return (fx_u8)(f->tail >> 40);
+}
+
+#endif
