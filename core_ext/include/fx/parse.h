@@ -121,13 +121,31 @@ FX_INLINE int fx_parse_ip(struct fx_cursor *c, fx_u16 ethertype, const fx_u8 *fr
 	return code;
 }
 
-/* Every frame; the fast path below gives the same for what it takes. out is zeroed but for wscale. */
+/* What every frame has; the rest is 0 but for what parsers put there. */
+FX_INLINE void fx_put_frame(fx_u32 captured, fx_u32 wire_bytes, struct fx_packet *out)
+{
+	out->tcp_wscale = 255;
+	out->wire_segments = 1;
+	out->wire_bytes = wire_bytes;
+	out->captured_bytes = captured;
+}
+
+/* Every frame, of any link type. */
 FX_OUTLINE int fx_parse_any(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_bytes,
 			    fx_u16 linktype, struct fx_packet *out)
 {
 	struct fx_cursor c = { bytes, end, wire_bytes };
-	int code = fx_parse_link(&c, linktype, out);
+	fx_i64 time_ns = out->time_ns;
+	fx_u16 iface = out->iface;
+	int code;
 
+	/* In halves, which compilers turn into a few stores where they would call for the whole. */
+	__builtin_memset(out, 0, sizeof(*out) / 2);
+	__builtin_memset((fx_u8 *)out + sizeof(*out) / 2, 0, sizeof(*out) / 2);
+	out->time_ns = time_ns;
+	out->iface = iface;
+	fx_put_frame((fx_u32)(end - bytes), wire_bytes, out);
+	code = fx_parse_link(&c, linktype, out);
 	if (code == FX_DECODE_OK) {
 		if (out->ethertype == FX_ETHERTYPE_IP4 || out->ethertype == FX_ETHERTYPE_IP6)
 			code = fx_parse_ip(&c, out->ethertype, bytes, out);
@@ -138,17 +156,30 @@ FX_OUTLINE int fx_parse_any(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_by
 	return code;
 }
 
+/* Zeroes what fx_parse_common() does not set anyway: all from tcp_seq to the end but iface, and arp_mac. */
+FX_INLINE void fx_clear_common(struct fx_packet *out)
+{
+	fx_u8 *octets = (fx_u8 *)out;
+
+	out->arp_mac = 0;
+	__builtin_memset(octets + __builtin_offsetof(struct fx_packet, tcp_seq), 0,
+			 __builtin_offsetof(struct fx_packet, iface) -
+				 __builtin_offsetof(struct fx_packet, tcp_seq));
+	out->tcp_flags = 0;
+	__builtin_memset(octets + __builtin_offsetof(struct fx_packet, tcp_options), 0,
+			 sizeof(*out) - __builtin_offsetof(struct fx_packet, tcp_options));
+}
+
 /*
- * What most frames are: Ethernet, IPv4 without options or fragments, TCP or UDP, nothing cut, no contradiction, no
- * tunnel. Whether it was one; if not, nothing that fx_parse_any() does not overwrite has been written.
+ * What most frames are: Ethernet, IPv4 without options or fragments, TCP or UDP, ports and flags captured, no
+ * contradiction, no tunnel. Whether it was one; then the result is fx_parse_any()'s.
  */
 FX_INLINE int fx_parse_common(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_bytes,
 			      struct fx_packet *out)
 {
 	const fx_u8 *ip = bytes + FX_ETHERNET_HEADER;
-	const struct fx_cursor c = { ip + FX_IP4_HEADER, end, 0 };
-	struct fx_cursor transport = c;
-	fx_u32 total, header;
+	struct fx_cursor c = { ip + FX_IP4_HEADER, end, 0 };
+	fx_u32 total;
 
 	if (fx_unlikely(!fx_has(bytes, FX_ETHERNET_HEADER + FX_IP4_HEADER + FX_UDP_HEADER, end)))
 		return 0;
@@ -158,26 +189,30 @@ FX_INLINE int fx_parse_common(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_
 			(fx_load16(ip + 6) & 0xff3f) != 0 ||
 			total + FX_ETHERNET_HEADER > wire_bytes))
 		return 0;
-	transport.wire = total - FX_IP4_HEADER;
-	if (ip[9] == FX_PROTO_TCP) {
-		if (fx_unlikely(!fx_has(transport.at, FX_TCP_HEADER, end)))
+	c.wire = total - FX_IP4_HEADER;
+	if (fx_likely(ip[9] == FX_PROTO_TCP)) {
+		fx_u32 header;
+
+		if (fx_unlikely(!fx_has(c.at, FX_TCP_HEADER, end)))
 			return 0;
-		header = (fx_u32)(transport.at[12] >> 4) * 4;
+		header = fx_tcp_header_bytes(c.at);
 		if (fx_unlikely(header < FX_TCP_HEADER || total < FX_IP4_HEADER + header))
 			return 0;
+		fx_clear_common(out);
+		fx_put_frame((fx_u32)(end - bytes), wire_bytes, out);
 		out->header_bytes = FX_IP4_HEADER;
-		out->decode = (fx_u8)fx_put_tcp(&transport, bytes, header, out);
+		out->decode = (fx_u8)fx_put_tcp(&c, bytes, header, out);
 	} else if (ip[9] == FX_PROTO_UDP) {
-		fx_u32 length = fx_load16_be(transport.at + 4);
+		fx_u32 length = fx_load16_be(c.at + 4);
 
-		if (fx_unlikely(length < FX_UDP_HEADER || total < FX_IP4_HEADER + length))
+		if (fx_unlikely(length < FX_UDP_HEADER || total < FX_IP4_HEADER + length ||
+				fx_load16_be(c.at + 2) == FX_VXLAN_PORT))
 			return 0;
-		out->src_port = fx_load16_be(transport.at);
-		out->dst_port = fx_load16_be(transport.at + 2);
-		if (fx_unlikely(out->dst_port == FX_VXLAN_PORT))
-			return 0;
+		fx_clear_common(out);
+		fx_put_frame((fx_u32)(end - bytes), wire_bytes, out);
 		out->header_bytes = FX_IP4_HEADER;
-		fx_put_payload(&transport, bytes, FX_UDP_HEADER, length - FX_UDP_HEADER, out);
+		fx_put_ports(c.at, out);
+		fx_put_payload(&c, bytes, FX_UDP_HEADER, length - FX_UDP_HEADER, out);
 	} else {
 		return 0;
 	}
@@ -201,19 +236,8 @@ FX_INLINE int fx_parse_common(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_
 FX_INLINE int fx_parse_frame(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_bytes,
 			     fx_u16 linktype, struct fx_packet *out)
 {
-	fx_u32 captured = (fx_u32)(end - bytes);
-	fx_i64 time_ns = out->time_ns;
-	fx_u16 iface = out->iface;
-
-	if (fx_unlikely(wire_bytes < captured))
-		wire_bytes = captured;
-	__builtin_memset(out, 0, sizeof(*out));
-	out->time_ns = time_ns;
-	out->iface = iface;
-	out->tcp_wscale = 255;
-	out->wire_segments = 1;
-	out->wire_bytes = wire_bytes;
-	out->captured_bytes = captured;
+	if (fx_unlikely(wire_bytes < (fx_u32)(end - bytes)))
+		wire_bytes = (fx_u32)(end - bytes);
 	if (fx_likely(linktype == FX_LINKTYPE_ETHERNET) &&
 	    fx_likely(fx_parse_common(bytes, end, wire_bytes, out)))
 		return out->decode;

@@ -42,6 +42,30 @@ enum fx_tcp_option_bits {
 	FX_TCP_OPTIONS_MALFORMED = 128
 };
 
+/* Both ports at once: the columns are neighbours, as they are on the wire. */
+FX_INLINE void fx_put_ports(const fx_u8 *at, struct fx_packet *out)
+{
+	fx_u32 ports = fx_load32_be(at);
+
+	ports = ports << 16 | ports >> 16;
+	__builtin_memcpy((fx_u8 *)out + __builtin_offsetof(struct fx_packet, src_port), &ports, 4);
+}
+
+/* Sequence and acknowledgment number at once. */
+FX_INLINE void fx_put_numbers(const fx_u8 *at, struct fx_packet *out)
+{
+	fx_u64 numbers = __builtin_bswap64(fx_load64(at));
+
+	numbers = numbers << 32 | numbers >> 32;
+	__builtin_memcpy((fx_u8 *)out + __builtin_offsetof(struct fx_packet, tcp_seq), &numbers, 8);
+}
+
+_Static_assert(__builtin_offsetof(struct fx_packet, dst_port) ==
+			       __builtin_offsetof(struct fx_packet, src_port) + 2 &&
+		       __builtin_offsetof(struct fx_packet, tcp_ack) ==
+			       __builtin_offsetof(struct fx_packet, tcp_seq) + 4,
+	       "columns that are written in pairs");
+
 /* Header octets of the transport, `wire` of them and its payload together; the frame begins at `frame`. */
 FX_INLINE void fx_put_payload(const struct fx_cursor *c, const fx_u8 *frame, fx_u32 header,
 			      fx_u32 payload, struct fx_packet *out)
@@ -107,16 +131,19 @@ FX_OUTLINE void fx_walk_tcp_options(const fx_u8 *at, fx_u32 length, const fx_u8 
 #define fx_walk_tcp_options fx_parse_tcp_options
 #endif
 
+FX_INLINE fx_u32 fx_tcp_header_bytes(const fx_u8 *at)
+{
+	return (fx_u32)(at[12] & 0xf0) >> 2;
+}
+
 /* Fields and options of a TCP header of `header` octets; the first 20 are captured. */
 FX_INLINE int fx_put_tcp(const struct fx_cursor *c, const fx_u8 *frame, fx_u32 header,
 			 struct fx_packet *out)
 {
 	const fx_u8 *at = c->at;
 
-	out->src_port = fx_load16_be(at);
-	out->dst_port = fx_load16_be(at + 2);
-	out->tcp_seq = fx_load32_be(at + 4);
-	out->tcp_ack = fx_load32_be(at + 8);
+	fx_put_ports(at, out);
+	fx_put_numbers(at + 4, out);
 	out->tcp_flags = at[13];
 	out->tcp_window = fx_load16_be(at + 14);
 	fx_put_payload(c, frame, header, c->wire - header, out);
@@ -136,8 +163,7 @@ FX_INLINE void fx_put_ports_if_captured(const struct fx_cursor *c, struct fx_pac
 {
 	if (c->wire < 4 || !fx_has(c->at, 4, c->end))
 		return;
-	out->src_port = fx_load16_be(c->at);
-	out->dst_port = fx_load16_be(c->at + 2);
+	fx_put_ports(c->at, out);
 }
 
 /* What a header of `header` octets that was not captured whole means. */
@@ -154,7 +180,7 @@ FX_INLINE int fx_parse_tcp(const struct fx_cursor *c, const fx_u8 *frame, struct
 		fx_put_ports_if_captured(c, out);
 		return fx_short_transport(c, FX_TCP_HEADER);
 	}
-	header = (fx_u32)(c->at[12] >> 4) * 4;
+	header = fx_tcp_header_bytes(c->at);
 	if (header < FX_TCP_HEADER || header > c->wire) {
 		fx_put_ports_if_captured(c, out);
 		return FX_DECODE_TCP_OFFSET;
