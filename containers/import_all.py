@@ -15,7 +15,8 @@ def main() -> int:
     without = tuple(parser.parse_args().without)
     failed = imported = 0
     for module in pkgutil.walk_packages(fortress.__path__, "fortress.", onerror=lambda name: None):
-        if any(module.name == name or module.name.startswith(f"{name}.") for name in without):
+        name = module.name
+        if name.endswith(".__main__") or any(f"{name}.".startswith(f"{no}.") for no in without):
             continue
         try:
             importlib.import_module(module.name)
