@@ -58,7 +58,7 @@ def schema(arguments: argparse.Namespace) -> int:
 
 
 def _load(arguments: argparse.Namespace) -> Loaded:
-    """The configuration, its settings of score and detectors checked by those who read them."""
+    """The configuration; the password file, where there is one, can be read."""
     loaded = load_config(arguments)
     loaded.settings.store_url()
     return loaded

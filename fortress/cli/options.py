@@ -64,4 +64,19 @@ def load_config(
     """The configuration that the options name, with what the command line changes in it."""
     from fortress.config import load
 
-    return load(arguments.config, overrides)
+    loaded = load(arguments.config, overrides)
+    if loaded.settings.qsecbit or loaded.settings.detectors:
+        _check_pipeline(loaded)
+    return loaded
+
+
+def _check_pipeline(loaded: Loaded) -> None:
+    """The settings of score and detectors, checked by those who read them, named with their file."""
+    from fortress.errors import ConfigError
+    from fortress.qsecbit import Pipeline, PipelineSettings
+
+    try:
+        Pipeline(PipelineSettings(loaded.settings.qsecbit, loaded.settings.detectors))
+    except ConfigError as error:
+        key = str(error).partition(":")[0]
+        raise ConfigError(f"{loaded.origin(key)}: {error}") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Event
 from typing import Any, Literal
 
@@ -20,10 +20,10 @@ from fortress import config
 from fortress.errors import InputError
 from fortress.events import FlowLines, Stats, is_alert
 from fortress.inference import FlowClassifier, Registry
-from fortress.qsecbit import Pipeline
+from fortress.qsecbit import Pipeline, PipelineSettings
 from fortress.services.agent.pace import Pace, ScoreGate
 from fortress.services.agent.report import Report
-from fortress.services.agent.ticks import Gathered
+from fortress.services.agent.ticks import MAX_ROWS, Gathered
 from fortress.sinks import Outputs
 from fortress.verdict import Notice
 
@@ -93,7 +93,7 @@ class _Loop:
         self._intervals = Gathered(pipeline.reads_interval_columns)
         self._flows = Gathered(pipeline.reads_flow_columns)
         self._packets = Gathered(pipeline.reads_packet_columns)
-        self._tick_ns: int | None = None
+        self._known_lost = 0
 
     def take(self, batch: Any) -> bool:
         """Gather a batch; True when it closed a tick and the pipeline has judged it."""
@@ -103,7 +103,6 @@ class _Loop:
         self._intervals.add(batch.intervals, closed)
         self._flows.add(batch.flows, closed)
         self._packets.add(batch.packets, closed)
-        self._tick_ns = batch.tick_ns
         if closed:
             self._judge(batch.tick_ns)
         return bool(closed)
@@ -154,6 +153,7 @@ class _Loop:
 
     def _judge(self, tick_ns: int) -> None:
         intervals, flows, packets = self._intervals.take(), self._flows.take(), self._packets.take()
+        self._tell_losses()
         result = self._pipeline.tick(tick_ns, intervals, flows, packets)
         for notice in result.notices:
             self._say_notice(notice)
@@ -171,6 +171,12 @@ class _Loop:
         self._report.notices += 1
         self._outputs.say(notice)
 
+    def _tell_losses(self) -> None:
+        lost, known = self._lost(), self._known_lost
+        if lost or known:  # also once with nothing new, so that the confidence recovers
+            self._pipeline.sensor(packets=MAX_ROWS, lost=lost - known)
+            self._known_lost = lost
+
     def _lost(self) -> int:
         return self._intervals.lost + self._flows.lost + self._packets.lost
 
@@ -180,16 +186,15 @@ def _pipeline(settings: config.Settings) -> Pipeline:
     if settings.model.enabled:
         registry = Registry(settings.model.folder)
         classifier = FlowClassifier(registry.load(settings.model.name))
-    return Pipeline(settings, classifier)
+    return Pipeline(PipelineSettings(settings.qsecbit, settings.detectors), classifier)
 
 
 @contextmanager
 def _stream(replay: Replay, settings: config.Settings, pipeline: Pipeline) -> Iterator[Any]:
-    options = stream_options(settings, "control" if pipeline.reads_packet_columns else "none")
     try:
         with open_capture(
             list(replay.paths),
-            options=options,
+            options=_options(settings, pipeline),
             batch_packets=replay.batch_packets,
             flow_columns=None if replay.flow_lines else list(pipeline.reads_flow_columns),
             interval_columns=list(pipeline.reads_interval_columns),
@@ -200,10 +205,9 @@ def _stream(replay: Replay, settings: config.Settings, pipeline: Pipeline) -> It
         raise InputError(f"{error.path}: byte {error.offset}: {error.message}") from error
 
 
-def stream_options(settings: config.Settings, packet_rows: str) -> StreamOptions:
-    """The core's options as the configuration says."""
-    return replace(
-        StreamOptions(packet_rows=packet_rows),
+def _options(settings: config.Settings, pipeline: Pipeline) -> StreamOptions:
+    return StreamOptions(
+        packet_rows="control" if pipeline.reads_packet_columns else "none",
         flow_budget_bytes=settings.flows.budget_mib << 20,
         idle_timeout_ns=round(settings.flows.idle_timeout_s * 1e9),
         active_timeout_ns=round(settings.flows.active_timeout_s * 1e9),

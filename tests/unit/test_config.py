@@ -1,0 +1,131 @@
+"""The configuration says where each value came from, and names what is wrong with it."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from fortress import config
+from fortress.errors import ConfigError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "conf.d").mkdir()
+    return tmp_path / "fortress.toml"
+
+
+def test_without_a_file_everything_is_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "SYSTEM_FILE", Path("/nonexistent"))
+    loaded = config.load(environ={})
+    assert {origin for _, _, origin in loaded.values()} == {"default"}
+
+
+def test_later_origins_win_key_by_key_and_are_remembered(file: Path) -> None:
+    file.write_text("[flows]\nbudget_mib = 1\nidle_timeout_s = 10\n[eve]\nkeep = 1\n")
+    (file.parent / "conf.d" / "10.toml").write_text("[flows]\nbudget_mib = 2\n[eve]\nkeep = 2\n")
+    (file.parent / "conf.d" / "20.toml").write_text("[eve]\nkeep = 3\nrotate_mib = 9\n")
+    environment = {"FORTRESS_EVE__KEEP": "4", "FORTRESS_STATE_DIR": "/s"}
+    loaded = config.load(file, {"eve.flows": True}, environment)
+
+    told = {key: (value, origin) for key, value, origin in loaded.values()}
+    assert told["flows.idle_timeout_s"] == (10, str(file))
+    assert told["flows.budget_mib"] == (2, str(file.parent / "conf.d" / "10.toml"))
+    assert told["eve.rotate_mib"] == (9, str(file.parent / "conf.d" / "20.toml"))
+    assert told["eve.keep"] == (4, "environment FORTRESS_EVE__KEEP")
+    assert told["state_dir"] == ("/s", "environment FORTRESS_STATE_DIR")
+    assert told["eve.flows"] == (True, "command line")
+    assert told["flows.active_timeout_s"] == (1800, "default")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[store]\nulr = 'x'", r"fortress\.toml: store\.ulr: unknown key; did you mean store\.url"),
+        ("[stroe]\nurl = 'x'", r"fortress\.toml: stroe: unknown key; did you mean store"),
+        ("flows = 3", r"fortress\.toml: flows: .*dictionary"),
+        ("[flows]\nbudget_mib = 0", r"fortress\.toml: flows\.budget_mib: .*\(it is 0\)"),
+        ("[log]\nlevel = 'loud'", r"fortress\.toml: log\.level: .*'debug'"),
+        ("[metrics]\nlisten = '9090'", r"fortress\.toml: metrics\.listen: "),
+        ("[detectors]\nx = 1", r"fortress\.toml: detectors\.x: "),
+        ("[flows\n", r"fortress\.toml: is not TOML: .*line 1"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_with_its_file(file: Path, text: str, words: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        config.load(file, environ={})
+
+
+def test_every_fault_is_told_at_once(file: Path) -> None:
+    file.write_text("[flows]\nbudget_mib = 0\nnothing = 1\n")
+    with pytest.raises(ConfigError) as caught:
+        config.load(file, environ={})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_table_does_not_hide_a_wrong_value_before_it(file: Path) -> None:
+    file.write_text("flows = 3\n")
+    (file.parent / "conf.d" / "10.toml").write_text("[flows]\nbudget_mib = 2\n")
+    with pytest.raises(ConfigError, match=r"fortress\.toml: flows"):
+        config.load(file, environ={})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("FORTRESS_STORE__ULR", "x", r"FORTRESS_STORE__ULR: store\.ulr: unknown key"),
+        ("FORTRESS_STROE__URL", "x", r"FORTRESS_STROE__URL: no section 'stroe'"),
+        ("FORTRESS_FLOWS__BUDGET_MIB", "x", r"FLOWS__BUDGET_MIB: flows\.budget_mib"),
+    ],
+)
+def test_a_wrong_variable_is_named(file: Path, name: str, value: str, words: str) -> None:
+    file.write_text("")
+    with pytest.raises(ConfigError, match=words):
+        config.load(file, environ={name: value})
+
+
+def test_a_file_that_is_not_there_is_an_error(file: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        config.load(file, environ={})
+    with pytest.raises(ConfigError, match="No such file"):
+        config.load(environ={"FORTRESS_CONFIG": str(file)})
+
+
+def test_the_schema_takes_what_the_program_takes_and_refuses_what_it_refuses(file: Path) -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(json.dumps(config.schema())))
+    file.write_text("")
+    everything = config.load(file, environ={}).settings.model_dump(mode="json")
+    validator.validate(everything)
+    assert not validator.is_valid({"flows": {"budget_mib": 0}})
+    assert not validator.is_valid({"stroe": {}})
+
+
+def test_passwords_come_from_a_file_and_are_never_shown(file: Path) -> None:
+    secret = file.parent / "password"
+    secret.write_text("p@ss/w:rd\n")
+    file.write_text(f"[store]\nurl = 'postgresql://u@h/d'\npassword_file = '{secret}'\n")
+    loaded = config.load(file, environ={})
+    assert loaded.settings.store_url() == "postgresql://u:p%40ss%2Fw%3Ard@h/d"
+    assert "p@ss" not in str(list(loaded.values()))
+
+
+def test_a_password_in_the_url_is_covered_when_shown(file: Path) -> None:
+    file.write_text("[store]\nurl = 'postgresql://u:secret@h/d'\n")
+    assert ("store.url", "postgresql://u:***@h/d", str(file)) in list(
+        config.load(file, environ={}).values()
+    )
+
+
+def test_a_password_file_that_cannot_be_read_is_named(file: Path) -> None:
+    file.write_text("[store]\nurl = 'postgresql://u@h/d'\npassword_file = '/nonexistent/p'\n")
+    with pytest.raises(ConfigError, match="/nonexistent/p"):
+        config.load(file, environ={}).settings.store_url()
+
+
+def test_a_sqlite_file_lies_in_the_state_folder_unless_it_is_absolute(file: Path) -> None:
+    file.write_text("state_dir = '/s'\n")
+    assert config.load(file, environ={}).settings.store_url() == "sqlite:////s/fortress.sqlite"
+    file.write_text("state_dir = '/s'\n[store]\nurl = 'sqlite:////t/x'\n")
+    assert config.load(file, environ={}).settings.store_url() == "sqlite:////t/x"
