@@ -4,10 +4,13 @@
 """
 
 import argparse
+import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from prometheus_client.metrics import MetricWrapperBase
 
 from tests.need import ROOT
 
@@ -70,10 +73,62 @@ def configuration_page() -> str:
     return "\n".join(lines)
 
 
+DETECTORS = """\
+# Detectors
+
+A detector is one file in `fortress/qsecbit/detectors/`: a pure function from the columns of one
+table to a confidence for each row. Severity times confidence is a finding's risk; from 0.4 it is an
+alert. The settings of a detector are keys of its section in `fortress.toml`; `enabled = false`
+switches it off.
+"""
+
+
+def detectors_page() -> str:
+    """Return the catalogue of detectors: what each reads, says and can be told."""
+    from fortress.qsecbit.catalogue import catalogue
+
+    lines = [DETECTORS]
+    for name, detector in catalogue().items():
+        source = sys.modules[detector.judge.__module__]
+        lines += [f"## {name}", "", (source.__doc__ or "").strip(), ""]
+        lines += [inspect.getdoc(detector.judge) or "", ""]
+        signatures = dict.fromkeys(f"{one.id} {one.text}" for one in detector.signatures.values())
+        facts = {
+            "signatures": ", ".join(signatures),
+            "layer, technique": f"{detector.layer.value}, {detector.technique}",
+            "category": detector.category,
+            "severity": f"{detector.severity:g}",
+            "reason": f"`{detector.reason}`",
+            "reads": f"table `{detector.table}`: {', '.join(f'`{c}`' for c in detector.columns)}",
+        }
+        lines += ["| | |", "| --- | --- |", *(f"| {key} | {facts[key]} |" for key in facts), ""]
+        settings = (f"{key} = {json.dumps(value)}" for key, value in detector.settings.items())
+        lines += ["```toml", f"[detectors.{name}]", *settings, "```", ""]
+    return "\n".join(lines)
+
+
+def metrics_page() -> str:
+    """Return every Prometheus metric with its labels and meaning."""
+    from fortress import metrics
+
+    lines = ["# Metrics", "", "What `/metrics` serves while the agent runs.", ""]
+    lines += ["| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
+    declared = (one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase))
+    for metric in declared:
+        total = "_total" if metric._type == "counter" else ""
+        labels = ", ".join(metric._labelnames)
+        lines.append(
+            f"| `{metric._name}{total}` | {metric._type} | {labels} | {metric._documentation} |"
+        )
+    return "\n".join([*lines, ""])
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "columns.md": columns_page,
     "commands.md": commands_page,
     "configuration.md": configuration_page,
+    "detectors.md": detectors_page,
+    "metrics.md": metrics_page,
 }
 
 
