@@ -7,7 +7,7 @@
 
 enum {
 	FX_RECORD_BYTES_MAX = (256 << 10) + 4096, /* libpcap's largest snapshot, and a bit */
-	FX_WIRE_BYTES_MAX = 1 << 20               /* twice the largest super-frame (BIG TCP) */
+	FX_WIRE_BYTES_MAX = 1 << 20 /* twice the largest super-frame (BIG TCP) */
 };
 
 struct fx_capture_file;
@@ -41,7 +41,7 @@ struct fx_capture_file {
 	uint32_t interface_count, interface_room;
 	uint32_t interface_base; /* interfaces of the sections before */
 	int64_t last_time_ns;
-	uint64_t drops;          /* of the sections before */
+	uint64_t drops; /* of the sections before */
 };
 
 /* Opens a capture file; -errno with words that name it. `path` must stay. */
@@ -76,7 +76,10 @@ static inline uint16_t fx_file16(const struct fx_capture_file *file, const uint8
 	return file->swapped ? __builtin_bswap16(value) : value;
 }
 
-/* A wire length of 0, or that no link carries, or below what was captured, becomes the captured length. */
+/*
+ * A wire length of 0, or that no link carries, or below what was captured, becomes the captured
+ * length.
+ */
 static inline uint32_t fx_sane_wire(struct fx_capture_file *file, uint32_t wire, uint32_t captured)
 {
 	if (__builtin_expect(wire - 1 >= FX_WIRE_BYTES_MAX || wire < captured, 0)) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything is read through one buffer of fixed size. Mapping plain files was tried: 60 ns a packet of 355 octets for
- * page faults, where read() costs 27 (both from the page cache), and a file that shrinks meanwhile ends in SIGBUS.
+ * Everything is read through one buffer of fixed size. Mapping plain files was tried: 60 ns a
+ * packet of 355 octets for page faults, where read() costs 27 (both from the page cache), and a
+ * file that shrinks meanwhile ends in SIGBUS.
  */
 #include "input.h"
 
@@ -58,12 +59,18 @@ static int choose_unpack(struct fx_input *input)
 		input->unpack = &fx_unpack_gzip;
 	else if (begins_with(packed, "\x28\xb5\x2f\xfd", 4))
 		input->unpack = &fx_unpack_zstd;
-	else if (begins_with(packed, "\xfd" "7zXZ", 5))
-		return fx_fail(-ENOTSUP, "%s: compressed with xz; unpack it first (unxz)", input->path);
+	else if (begins_with(packed,
+			     "\xfd"
+			     "7zXZ",
+			     5))
+		return fx_fail(-ENOTSUP, "%s: compressed with xz; unpack it first (unxz)",
+			       input->path);
 	else if (begins_with(packed, "BZh", 3))
-		return fx_fail(-ENOTSUP, "%s: compressed with bzip2; unpack it first (bunzip2)", input->path);
+		return fx_fail(-ENOTSUP, "%s: compressed with bzip2; unpack it first (bunzip2)",
+			       input->path);
 	else if (begins_with(packed, "\x04\x22\x4d\x18", 4))
-		return fx_fail(-ENOTSUP, "%s: compressed with lz4; unpack it first (unlz4)", input->path);
+		return fx_fail(-ENOTSUP, "%s: compressed with lz4; unpack it first (unlz4)",
+			       input->path);
 	return input->unpack ? input->unpack->open(&input->unpack_state) : 0;
 }
 
@@ -85,7 +92,8 @@ static int open_descriptor(struct fx_input *input)
 		long now = fx_packed_fill(&input->packed);
 
 		if (now < 0)
-			return fx_fail((int)now, "%s: cannot read: %s", input->path, strerror(-(int)now));
+			return fx_fail((int)now, "%s: cannot read: %s", input->path,
+				       strerror(-(int)now));
 		if (now == before)
 			break;
 	}

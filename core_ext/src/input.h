@@ -7,7 +7,7 @@
 
 enum {
 	FX_INPUT_NEED_MAX = 1 << 20, /* most that fx_input_need() promises */
-	FX_PACKED_BYTES = 64 << 10   /* compressed octets read at once */
+	FX_PACKED_BYTES = 64 << 10 /* compressed octets read at once */
 };
 
 /* What a decompressor reads from: compressed octets as they come from the file. */
@@ -27,10 +27,10 @@ struct fx_unpack_ops {
 };
 
 struct fx_input {
-	const uint8_t *at;  /* the window; the reader moves `at` */
+	const uint8_t *at; /* the window; the reader moves `at` */
 	const uint8_t *end;
 	const uint8_t *begin; /* where `offset` is */
-	uint64_t offset;      /* of `begin` from the start of the (decompressed) input */
+	uint64_t offset; /* of `begin` from the start of the (decompressed) input */
 	const char *path;
 	uint8_t *buffer;
 	const struct fx_unpack_ops *unpack; /* NULL = plain */
@@ -44,7 +44,10 @@ int fx_input_is_pipe(const char *path);
 /* Opens a file, or standard input for "-"; `path` must stay. -errno with words that name it. */
 int fx_input_open(const char *path, struct fx_input **out);
 
-/* 1 = at least `size` (<= FX_INPUT_NEED_MAX) octets are in the window, which may have moved; 0 = input ends before; -errno. */
+/*
+ * 1 = at least `size` (<= FX_INPUT_NEED_MAX) octets are in the window, which may have moved; 0 =
+ * input ends before; -errno.
+ */
 int fx_input_need(struct fx_input *input, size_t size);
 
 /* As fx_input_need, but moves `size` octets forward, however many; 0 = input ends before. */

@@ -41,8 +41,8 @@ static int await_record(struct fx_capture_file *file)
 }
 
 static inline __attribute__((always_inline)) int read_records(struct fx_capture_file *file,
-							      struct fx_frame *frames,
-							      int capacity, int swapped)
+							      struct fx_frame *frames, int capacity,
+							      int swapped)
 {
 	struct fx_input *input = file->input;
 	const uint32_t fraction_ns = file->fraction_ns;
@@ -63,7 +63,8 @@ static inline __attribute__((always_inline)) int read_records(struct fx_capture_
 			break;
 		frames[count++] = (struct fx_frame){
 			.bytes = at + RECORD_HEADER,
-			.time_ns = (int64_t)header[0] * 1000000000 + (int64_t)header[1] * fraction_ns,
+			.time_ns =
+				(int64_t)header[0] * 1000000000 + (int64_t)header[1] * fraction_ns,
 			.captured_bytes = header[2],
 			.wire_bytes = fx_sane_wire(file, header[3], header[2]),
 			.iface = 0,
@@ -127,7 +128,8 @@ int fx_pcap_open(struct fx_capture_file *file)
 	}
 	whole = fx_input_need(input, FILE_HEADER);
 	if (whole <= 0)
-		return fx_fail(-EINVAL, "%s: the file ends within the pcap header (%zu of %d octets)",
+		return fx_fail(-EINVAL,
+			       "%s: the file ends within the pcap header (%zu of %d octets)",
 			       input->path, (size_t)(input->end - input->at), FILE_HEADER);
 	if (fx_file16(file, input->at + 4) != 2)
 		return fx_fail(-EINVAL, "%s: pcap version %u.%u (2.4 is known)", input->path,

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pcapng format (draft-ietf-opsawg-pcapng): sections of either byte order, several interfaces. */
+/*
+ * The pcapng format (draft-ietf-opsawg-pcapng): sections of either byte order, several interfaces.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +25,8 @@ enum {
 	SIMPLE_BYTES = 16,
 	PACKET_BYTES = 32,
 	STATISTICS_BYTES = 24,
-	BLOCK_BYTES_MAX = FX_INPUT_NEED_MAX, /* of the blocks that are read; others are stepped over */
+	BLOCK_BYTES_MAX =
+		FX_INPUT_NEED_MAX, /* of the blocks that are read; others are stepped over */
 	INTERFACES_MAX = 4096
 };
 
@@ -55,7 +58,10 @@ static uint64_t file64(const struct fx_capture_file *file, const uint8_t *at)
 	return file->swapped ? __builtin_bswap64(value) : value;
 }
 
-/* if_tsresol: a negative power of 10, or of 2 with the highest bit set. 0 = finer than 64 bits tell. */
+/*
+ * if_tsresol: a negative power of 10, or of 2 with the highest bit set. 0 = finer than 64 bits
+ * tell.
+ */
 static uint64_t units_per_second(uint8_t resolution)
 {
 	uint64_t units = 1;
@@ -175,8 +181,9 @@ static int read_packet(struct fx_capture_file *file, uint32_t type, const uint8_
 	} else {
 		captured = fx_file32(file, block + 20);
 		wire = fx_file32(file, block + 24);
-		file->last_time_ns = stamp_ns(interface, (uint64_t)fx_file32(file, block + 12) << 32 |
-								 fx_file32(file, block + 16));
+		file->last_time_ns =
+			stamp_ns(interface, (uint64_t)fx_file32(file, block + 12) << 32 |
+						    fx_file32(file, block + 16));
 	}
 	if (captured > room)
 		return fx_fail(-EIO, "a packet of %u octets in a block of %u", captured, length);
@@ -214,7 +221,10 @@ static uint32_t smallest(uint32_t type)
 	}
 }
 
-/* Type and length at input->at (12 octets are there), after the section's byte order. 1, or -EIO with words. */
+/*
+ * Type and length at input->at (12 octets are there), after the section's byte order. 1, or -EIO
+ * with words.
+ */
 static int read_block_header(struct fx_capture_file *file, uint32_t *type, uint32_t *length)
 {
 	const uint8_t *at = file->input->at;
@@ -232,8 +242,9 @@ static int read_block_header(struct fx_capture_file *file, uint32_t *type, uint3
 	if (*length < BLOCK_FRAME || *length % 4 || *length < smallest(*type))
 		return fx_fail(-EIO, "a block of type 0x%x with length %u", *type, *length);
 	if (smallest(*type) && *length > BLOCK_BYTES_MAX)
-		return fx_fail(-EIO, "a block of type 0x%x with length %u (at most %d are possible)", *type,
-			       *length, BLOCK_BYTES_MAX);
+		return fx_fail(-EIO,
+			       "a block of type 0x%x with length %u (at most %d are possible)",
+			       *type, *length, BLOCK_BYTES_MAX);
 	return 1;
 }
 
@@ -242,7 +253,10 @@ static int ends_early(size_t left, uint32_t length)
 	return fx_fail(-EIO, "the file ends within a block (%zu of %u octets)", left, length);
 }
 
-/* Takes one block: 1, 0 = end of file, -errno with words. *frame is filled if it held a packet (bytes != NULL). */
+/*
+ * Takes one block: 1, 0 = end of file, -errno with words. *frame is filled if it held a packet
+ * (bytes != NULL).
+ */
 static int take_block(struct fx_capture_file *file, struct fx_frame *frame)
 {
 	struct fx_input *input = file->input;
@@ -252,20 +266,23 @@ static int take_block(struct fx_capture_file *file, struct fx_frame *frame)
 	if (code < 0)
 		return code;
 	if (code == 0)
-		return input->end == input->at ? 0 : ends_early((size_t)(input->end - input->at), BLOCK_FRAME);
+		return input->end == input->at ?
+			       0 :
+			       ends_early((size_t)(input->end - input->at), BLOCK_FRAME);
 	code = read_block_header(file, &type, &length);
 	if (code < 0)
 		return code;
 	if (!smallest(type)) {
 		code = fx_input_skip(input, length);
-		return code ? code : fx_fail(-EIO, "the file ends within a block of %u octets", length);
+		return code ? code :
+			      fx_fail(-EIO, "the file ends within a block of %u octets", length);
 	}
 	code = fx_input_need(input, length);
 	if (code <= 0)
 		return code < 0 ? code : ends_early((size_t)(input->end - input->at), length);
 	if (fx_file32(file, input->at + length - 4) != length)
-		return fx_fail(-EIO, "a block of type 0x%x with length %u before and %u after it", type,
-			       length, fx_file32(file, input->at + length - 4));
+		return fx_fail(-EIO, "a block of type 0x%x with length %u before and %u after it",
+			       type, length, fx_file32(file, input->at + length - 4));
 	if (type == BLOCK_SECTION)
 		code = begin_section(file);
 	else if (type == BLOCK_INTERFACE)
@@ -279,7 +296,9 @@ static int take_block(struct fx_capture_file *file, struct fx_frame *frame)
 	return code;
 }
 
-/* Whether the next block is in the window, so that taking it leaves earlier frames where they are. */
+/*
+ * Whether the next block is in the window, so that taking it leaves earlier frames where they are.
+ */
 static int is_at_hand(const struct fx_capture_file *file)
 {
 	size_t left = (size_t)(file->input->end - file->input->at);
@@ -318,7 +337,8 @@ int fx_pcapng_open(struct fx_capture_file *file)
 	if (fx_file32(file, input->at) != BLOCK_SECTION)
 		return 0;
 	if (fx_input_need(input, BLOCK_FRAME) <= 0)
-		return fx_fail(-EINVAL, "%s: the file ends within the pcapng section header", input->path);
+		return fx_fail(-EINVAL, "%s: the file ends within the pcapng section header",
+			       input->path);
 	code = read_block_header(file, &type, &length);
 	if (code < 0)
 		return fx_fail(code, "%s: the pcapng section header is damaged", input->path);

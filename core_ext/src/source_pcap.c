@@ -17,7 +17,7 @@ struct pcap_source {
 	int is_open; /* file is */
 	struct fx_capture_file file;
 	struct fx_source_stats stats; /* of the files before */
-	fx_damage *damages;           /* at most one for each path */
+	fx_damage *damages; /* at most one for each path */
 	int damage_count;
 };
 
@@ -29,11 +29,14 @@ static int wrong_magic(const struct fx_input *input)
 
 	for (size_t i = 0; i < 8 && i < left; i++)
 		used += (size_t)snprintf(found + used, sizeof(found) - used, " %02x", input->at[i]);
-	return fx_fail(-EINVAL, "%s: not a capture file (pcap or pcapng): it begins with%s", input->path,
-		       found);
+	return fx_fail(-EINVAL, "%s: not a capture file (pcap or pcapng): it begins with%s",
+		       input->path, found);
 }
 
-/* Four octets to tell the format by, or the words why not (of a decompressor they do not name the file). */
+/*
+ * Four octets to tell the format by, or the words why not (of a decompressor they do not name the
+ * file).
+ */
 static int whole_magic(struct fx_input *input)
 {
 	char words[512];

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Frames out of a seed: the same for the same (profile, seed, packets) on every machine. For tests and benches.
+ * Frames out of a seed: the same for the same (profile, seed, packets) on every machine. For tests
+ * and benches.
  *
- * Clients 10.1.0.0/16 talk to servers 198.18.0.0/15 (RFC 2544) through one gateway, some in IPv6; checksums are zero.
- * Profiles: mice (short TCP flows), elephants (16 long ones), mixed (both, DNS, ping), scan (one host tries ports),
- * syn_flood (spoofed sources, one victim), fuzz (random octets behind plausible beginnings).
+ * Clients 10.1.0.0/16 talk to servers 198.18.0.0/15 (RFC 2544) through one gateway, some in IPv6;
+ * checksums are zero. Profiles: mice (short TCP flows), elephants (16 long ones), mixed (both, DNS,
+ * ping), scan (one host tries ports), syn_flood (spoofed sources, one victim), fuzz (random octets
+ * behind plausible beginnings).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -97,7 +99,10 @@ static void put_mac(uint8_t *at, uint32_t address)
 	put32(at + 2, address >> 16 == CLIENTS >> 16 ? address : GATEWAY);
 }
 
-/* Ethernet and IP around `length` octets from `from` (0 client, 1 server): where the transport begins. */
+/*
+ * Ethernet and IP around `length` octets from `from` (0 client, 1 server): where the transport
+ * begins.
+ */
 static uint8_t *put_headers(uint8_t *frame, const struct talk *talk, int from, uint8_t proto,
 			    uint32_t length)
 {
@@ -200,7 +205,8 @@ static uint32_t next_tcp(struct synth_source *source, struct talk *talk, uint8_t
 		if (talk->segments--) {
 			talk->step = talk->segments % 2 ? 4 : 5;
 			return put_tcp(frame, talk, 1, talk->segments ? ACK : PSH | ACK,
-				       talk->segments ? MSS - 20 : 1 + below(&source->dice, MSS - 20));
+				       talk->segments ? MSS - 20 :
+							1 + below(&source->dice, MSS - 20));
 		}
 		talk->step = 7;
 		return put_tcp(frame, talk, 1, FIN | ACK, 0);
@@ -297,8 +303,8 @@ static void begin_flood(struct synth_source *source, struct talk *talk)
 }
 
 static const struct profile profiles[] = {
-	{ "mice", 256, begin_mouse },   { "elephants", 16, begin_elephant },
-	{ "mixed", 512, begin_mixed },  { "scan", 4, begin_probe },
+	{ "mice", 256, begin_mouse },	 { "elephants", 16, begin_elephant },
+	{ "mixed", 512, begin_mixed },	 { "scan", 4, begin_probe },
 	{ "syn_flood", 1, begin_flood }, { "fuzz", 0, NULL },
 };
 
@@ -349,8 +355,8 @@ static int synth_next(fx_source *base, struct fx_frame *frames, int capacity)
 		uint32_t length;
 
 		if (source->profile->talks) {
-			struct talk *talk =
-				&source->talks[below(&source->dice, (uint32_t)source->profile->talks)];
+			struct talk *talk = &source->talks[below(&source->dice,
+								 (uint32_t)source->profile->talks)];
 			int is_over = 0;
 
 			length = next_packet(source, talk, frame, &is_over);
@@ -408,7 +414,8 @@ int fx_source_open_synth(const char *name, uint64_t seed, uint64_t packets, fx_s
 			profile = &profiles[i];
 	if (!profile)
 		return fx_fail(-EINVAL,
-			       "no profile '%s' (mice, elephants, mixed, scan, syn_flood, fuzz)", name);
+			       "no profile '%s' (mice, elephants, mixed, scan, syn_flood, fuzz)",
+			       name);
 	source = calloc(1, sizeof(*source));
 	if (!source)
 		return fx_fail(-ENOMEM, "no memory for the generator");

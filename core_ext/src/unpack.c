@@ -27,7 +27,9 @@ static int gzip_open(void **out)
 	return 0;
 }
 
-/* Whether another gzip member follows; what else follows the last one is ignored, as gzip(1) does. */
+/*
+ * Whether another gzip member follows; what else follows the last one is ignored, as gzip(1) does.
+ */
 static int gzip_member_follows(struct fx_packed *packed)
 {
 	while (packed->end - packed->at < 2) {
@@ -141,7 +143,8 @@ static long zstd_read(void *opaque, struct fx_packed *packed, uint8_t *out, size
 
 		packed->at += input.pos;
 		if (ZSTD_isError(wanted))
-			return fx_fail(-EIO, "the zstd stream is corrupt: %s", ZSTD_getErrorName(wanted));
+			return fx_fail(-EIO, "the zstd stream is corrupt: %s",
+				       ZSTD_getErrorName(wanted));
 		if (input.pos || output.pos)
 			state->is_between_frames = wanted == 0;
 		if (packed->at == packed->end && output.pos == 0) {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Octets on the wire: the one bounds check, loads of any alignment, addresses. Same source for BPF. */
+/*
+ * Octets on the wire: the one bounds check, loads of any alignment, addresses. Same source for BPF.
+ */
 #ifndef FX_BYTES_H
 #define FX_BYTES_H
 #include "fx/columns.h"

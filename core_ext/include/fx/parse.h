@@ -15,10 +15,14 @@ enum {
 	FX_GRE_HEADER = 4,
 	FX_VXLAN_HEADER = 8,
 	FX_VXLAN_PORT = 4789,
-	FX_WIRE_UNKNOWN = 0x20000 /* beyond any IP length: of a first fragment the rest is elsewhere */
+	FX_WIRE_UNKNOWN =
+		0x20000 /* beyond any IP length: of a first fragment the rest is elsewhere */
 };
 
-/* The EtherType inside GRE version 0 (RFC 2784, 2890), 0 = nothing we follow; *c moves behind the header. */
+/*
+ * The EtherType inside GRE version 0 (RFC 2784, 2890), 0 = nothing we follow; *c moves behind the
+ * header.
+ */
 FX_INLINE fx_u16 fx_enter_gre(struct fx_cursor *c)
 {
 	fx_u16 flags;
@@ -49,7 +53,10 @@ FX_INLINE fx_u16 fx_enter_ethernet(struct fx_cursor *c)
 	return fx_skip_vlans(c, &ethertype, (struct fx_packet *)0) ? 0 : ethertype;
 }
 
-/* What the packet in `out` carries, if it is a tunnel: its EtherType, *tunnel and *c inside it; else 0. */
+/*
+ * What the packet in `out` carries, if it is a tunnel: its EtherType, *tunnel and *c inside it;
+ * else 0.
+ */
 FX_INLINE fx_u16 fx_enter_tunnel(struct fx_cursor *c, const struct fx_packet *out, fx_u8 *tunnel)
 {
 	fx_u16 ethertype;
@@ -82,8 +89,8 @@ FX_INLINE fx_u16 fx_enter_tunnel(struct fx_cursor *c, const struct fx_packet *ou
 }
 
 /*
- * IP at c->at and what it carries. A tunnelled packet takes the place of the one around it as soon as its addresses
- * are known; one that is not understood leaves the outer packet as it was.
+ * IP at c->at and what it carries. A tunnelled packet takes the place of the one around it as soon
+ * as its addresses are known; one that is not understood leaves the outer packet as it was.
  */
 FX_INLINE int fx_parse_ip(struct fx_cursor *c, fx_u16 ethertype, const fx_u8 *frame,
 			  struct fx_packet *out)
@@ -92,7 +99,8 @@ FX_INLINE int fx_parse_ip(struct fx_cursor *c, fx_u16 ethertype, const fx_u8 *fr
 	int code = FX_DECODE_OK;
 
 	for (int layer = 0; layer < FX_IP_LAYERS; layer++) {
-		int inner = ethertype == FX_ETHERTYPE_IP4 ? fx_parse_ip4(c, out) : fx_parse_ip6(c, out);
+		int inner = ethertype == FX_ETHERTYPE_IP4 ? fx_parse_ip4(c, out) :
+							    fx_parse_ip6(c, out);
 
 		if (inner != FX_DECODE_OK)
 			return layer == 0 ? inner : code;
@@ -156,7 +164,10 @@ FX_OUTLINE int fx_parse_any(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_by
 	return code;
 }
 
-/* Zeroes what fx_parse_common() does not set anyway: all from tcp_seq to the end but iface, and arp_mac. */
+/*
+ * Zeroes what fx_parse_common() does not set anyway: all from tcp_seq to the end but iface, and
+ * arp_mac.
+ */
 FX_INLINE void fx_clear_common(struct fx_packet *out)
 {
 	fx_u8 *octets = (fx_u8 *)out;
@@ -171,8 +182,8 @@ FX_INLINE void fx_clear_common(struct fx_packet *out)
 }
 
 /*
- * What most frames are: Ethernet, IPv4 without options or fragments, TCP or UDP, ports and flags captured, no
- * contradiction, no tunnel. Whether it was one; then the result is fx_parse_any()'s.
+ * What most frames are: Ethernet, IPv4 without options or fragments, TCP or UDP, ports and flags
+ * captured, no contradiction, no tunnel. Whether it was one; then the result is fx_parse_any()'s.
  */
 FX_INLINE int fx_parse_common(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_bytes,
 			      struct fx_packet *out)
@@ -230,8 +241,9 @@ FX_INLINE int fx_parse_common(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_
 }
 
 /*
- * Reads one frame of `wire_bytes` on the wire, captured from `bytes` up to `end`: 0 or the reason why it is not fully
- * understood (enum fx_decode, also in out->decode). Fills every field but time_ns and iface, which it leaves alone.
+ * Reads one frame of `wire_bytes` on the wire, captured from `bytes` up to `end`: 0 or the reason
+ * why it is not fully understood (enum fx_decode, also in out->decode). Fills every field but
+ * time_ns and iface, which it leaves alone.
  */
 FX_INLINE int fx_parse_frame(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_bytes,
 			     fx_u16 linktype, struct fx_packet *out)

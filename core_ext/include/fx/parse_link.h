@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Link layers down to the EtherType of the network layer: addresses, VLAN tags, PPPoE. Same source for BPF. */
+/*
+ * Link layers down to the EtherType of the network layer: addresses, VLAN tags, PPPoE. Same source
+ * for BPF.
+ */
 #ifndef FX_PARSE_LINK_H
 #define FX_PARSE_LINK_H
 #include "fx/bytes.h"

@@ -10,7 +10,7 @@ enum {
 	FX_IP4_HEADER = 20,
 	FX_IP6_HEADER = 40,
 	FX_IP6_EXTENSIONS = 8, /* more than that is no traffic but an attempt to hide something */
-	FX_ARP_PACKET = 28     /* for Ethernet and IPv4 */
+	FX_ARP_PACKET = 28 /* for Ethernet and IPv4 */
 };
 
 /* What a header of `header` octets that was not captured whole means. */
@@ -20,8 +20,9 @@ FX_INLINE int fx_short_network(const struct fx_cursor *c, fx_u32 header)
 }
 
 /*
- * An IPv4 header; *c moves to its payload. Nothing is written unless the addresses are known (out->ip_version).
- * A total length of 0 is a segment that the sender's card will cut (TSO): its length is the wire's.
+ * An IPv4 header; *c moves to its payload. Nothing is written unless the addresses are known
+ * (out->ip_version). A total length of 0 is a segment that the sender's card will cut (TSO): its
+ * length is the wire's.
  */
 FX_INLINE int fx_parse_ip4(struct fx_cursor *c, struct fx_packet *out)
 {
@@ -64,8 +65,9 @@ FX_INLINE int fx_skip_extensions(struct fx_cursor *c, struct fx_packet *out)
 		fx_u32 size;
 		fx_u8 kind = out->proto;
 
-		if (kind != FX_PROTO_HOP_BY_HOP && kind != FX_PROTO_ROUTING && kind != FX_PROTO_FRAGMENT &&
-		    kind != FX_PROTO_DESTINATION && kind != FX_PROTO_AH)
+		if (kind != FX_PROTO_HOP_BY_HOP && kind != FX_PROTO_ROUTING &&
+		    kind != FX_PROTO_FRAGMENT && kind != FX_PROTO_DESTINATION &&
+		    kind != FX_PROTO_AH)
 			return FX_DECODE_OK;
 		if (c->wire < 8)
 			return FX_DECODE_IP_EXTENSION;
@@ -130,7 +132,10 @@ FX_INLINE int fx_parse_arp(const struct fx_cursor *c, struct fx_packet *out)
 
 	if (c->wire < FX_ARP_PACKET || !fx_has(at, FX_ARP_PACKET, c->end))
 		return fx_short_network(c, FX_ARP_PACKET);
-	/* Protocol IPv4, address lengths 6 and 4, operation below 256; hardware Ethernet or IEEE 802. */
+	/*
+	 * Protocol IPv4, address lengths 6 and 4, operation below 256; hardware Ethernet or IEEE
+	 * 802.
+	 */
 	hardware = fx_load16_be(at);
 	if ((hardware != 1 && hardware != 6) || fx_load32(at + 2) != 0x04060008u || at[6] != 0)
 		return FX_DECODE_ARP;

@@ -66,7 +66,10 @@ _Static_assert(__builtin_offsetof(struct fx_packet, dst_port) ==
 			       __builtin_offsetof(struct fx_packet, tcp_seq) + 4,
 	       "columns that are written in pairs");
 
-/* Header octets of the transport, `wire` of them and its payload together; the frame begins at `frame`. */
+/*
+ * Header octets of the transport, `wire` of them and its payload together; the frame begins at
+ * `frame`.
+ */
 FX_INLINE void fx_put_payload(const struct fx_cursor *c, const fx_u8 *frame, fx_u32 header,
 			      fx_u32 payload, struct fx_packet *out)
 {
@@ -151,7 +154,9 @@ FX_INLINE int fx_put_tcp(const struct fx_cursor *c, const fx_u8 *frame, fx_u32 h
 		return FX_DECODE_OK;
 	if (!fx_has(at, header, c->end))
 		return FX_DECODE_CUT_OPTIONS;
-	/* What nearly every segment of a Linux, BSD or Apple sender has: no-op, no-op, timestamps. */
+	/*
+	 * What nearly every segment of a Linux, BSD or Apple sender has: no-op, no-op, timestamps.
+	 */
 	if (header == 32 && fx_has(at, 32, c->end) && fx_load32(at + 20) == 0x0a080101u)
 		out->tcp_options = FX_TCP_TIMESTAMPS;
 	else
@@ -196,7 +201,10 @@ FX_INLINE int fx_parse_udp(const struct fx_cursor *c, const fx_u8 *frame, struct
 	if (c->wire < FX_UDP_HEADER || !fx_has(c->at, FX_UDP_HEADER, c->end))
 		return fx_short_transport(c, FX_UDP_HEADER);
 	length = fx_load16_be(c->at + 4);
-	/* 0 is a jumbogram or an offloaded datagram; of a first fragment the length tells of all of them. */
+	/*
+	 * 0 is a jumbogram or an offloaded datagram; of a first fragment the length tells of all of
+	 * them.
+	 */
 	if (length == 0 || out->fragment)
 		length = c->wire;
 	if (length < FX_UDP_HEADER || length > c->wire) {
@@ -216,7 +224,9 @@ FX_INLINE int fx_parse_sctp(const struct fx_cursor *c, const fx_u8 *frame, struc
 	return FX_DECODE_OK;
 }
 
-/* The link-layer address a neighbour solicitation or advertisement claims (RFC 4861 section 4.3). */
+/*
+ * The link-layer address a neighbour solicitation or advertisement claims (RFC 4861 section 4.3).
+ */
 FX_INLINE void fx_parse_nd(const struct fx_cursor *c, struct fx_packet *out)
 {
 	const fx_u8 *at = c->at + 24;
