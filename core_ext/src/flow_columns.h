@@ -5,6 +5,13 @@
 #include "batch.h"
 #include "flow_table.h"
 
+/* Numbers of the columns: FX_FLOW_COLUMN_name. */
+enum fx_flow_column_number {
+#define FX_COLUMN(type, name, unit, meaning) FX_FLOW_COLUMN_##name,
+#include "fx/flow_columns.def"
+#undef FX_COLUMN
+};
+
 enum { FX_CHUNK_ROWS = 64 }; /* records written at once, column by column, while they are in the cache */
 
 /* Appends the flows in `slots` (at most FX_CHUNK_ROWS, for which there is room) to the chosen columns. */

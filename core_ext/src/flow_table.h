@@ -53,6 +53,7 @@ struct fx_flow_table {
 	struct fx_link *anchors;
 	struct fx_hash_key key;
 	fx_i64 active_timeout_ns;
+	int wants_entropy; /* a batch has chosen a column of it */
 	fx_u64 flows_begun;
 	fx_u32 index_size;
 	fx_u32 capacity;

@@ -7,14 +7,12 @@
 
 enum { FX_ENTROPY_BYTES = 64, FX_SEQUENCE_SIZE_MAX = 32767 };
 
-void fx_flow_first_of_side(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet *p,
-			   const fx_u8 *frame, int side)
+void fx_flow_first_of_side(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet *p, int side)
 {
 	struct fx_flow *f = &t->flows[slot];
 	struct fx_flow_cold *c = &t->cold[slot];
 	struct fx_side *s = &f->side[side];
 
-	(void)frame;
 	if (f->side[!side].pkts)
 		c->second_first_ns = p->time_ns;
 	else
@@ -42,20 +40,23 @@ void fx_flow_long_gap(struct fx_flow *f, struct fx_flow_cold *c, fx_i64 gap_ns)
 	c->active_since_ns = fx_flow_last_ns(f);
 }
 
+static double entropy_steps[FX_ENTROPY_BYTES + 1]; /* c log2 c - (c - 1) log2 (c - 1) */
+
+__attribute__((constructor)) static void make_entropy_steps(void)
+{
+	for (int c = 2; c <= FX_ENTROPY_BYTES; c++)
+		entropy_steps[c] = c * log2(c) - (c - 1) * log2(c - 1);
+}
+
 /* Shannon entropy of up to 64 octets in bits per octet: log2(n) - sum(c * log2(c)) / n over the counts c. */
 static fx_f32 entropy(const fx_u8 *octets, fx_u32 count)
 {
-	static double steps[FX_ENTROPY_BYTES + 1]; /* c log2 c - (c - 1) log2 (c - 1) */
 	fx_u8 seen[256];
 	double sum = 0;
 
-	if (steps[2] == 0) {
-		for (int c = 2; c <= FX_ENTROPY_BYTES; c++)
-			steps[c] = c * log2(c) - (c - 1) * log2(c - 1);
-	}
 	memset(seen, 0, sizeof(seen));
 	for (fx_u32 i = 0; i < count; i++)
-		sum += steps[++seen[octets[i]]];
+		sum += entropy_steps[++seen[octets[i]]];
 	return (fx_f32)(log2(count) - sum / count);
 }
 

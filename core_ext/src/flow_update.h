@@ -11,11 +11,10 @@ enum {
 	FX_SIDE_PKTS_MAX = 1 << 30   /* a flow is cut before its sums can overflow */
 };
 
-/* A packet's flow seen for the first time by a side. */
-void fx_flow_first_of_side(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet *p,
-			   const fx_u8 *frame, int side);
+/* First packet of a side, before it is counted. */
+void fx_flow_first_of_side(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet *p, int side);
 void fx_flow_long_gap(struct fx_flow *f, struct fx_flow_cold *c, fx_i64 gap_ns);
-/* First payload of a side, with its entropy if `entropy`; `frame` as captured. */
+/* First payload of a side: its entropy, now that it is in the cache; `frame` as captured. */
 void fx_flow_first_payload(struct fx_side *s, struct fx_flow_cold *c, int side,
 			   const struct fx_packet *p, const fx_u8 *frame);
 /* SYN, FIN, RST, URG, ECE, CWR. */
@@ -100,7 +99,7 @@ FX_INLINE void fx_flow_count(struct fx_flow_table *t, fx_u32 slot, int side, con
 	if (fx_unlikely(t->sequences && f->side[0].pkts + f->side[1].pkts < FX_SEQUENCE_PACKETS))
 		fx_sequence_add(&t->sequences[slot], f->side[0].pkts + f->side[1].pkts, size, gap_ns, side);
 	if (fx_unlikely(s->pkts == 0)) {
-		fx_flow_first_of_side(t, slot, p, frame, side);
+		fx_flow_first_of_side(t, slot, p, side);
 		if (f->side[!side].pkts)
 			fx_gaps_add(&f->gaps, gap_ns);
 		f->last_ns[side] = p->time_ns;
@@ -124,7 +123,7 @@ FX_INLINE void fx_flow_count(struct fx_flow_table *t, fx_u32 slot, int side, con
 	s->ttl_max = p->ttl > s->ttl_max ? p->ttl : s->ttl_max;
 	s->fragments += p->fragment != 0;
 	if (payload) {
-		if (fx_unlikely(s->data_pkts == 0))
+		if (fx_unlikely(s->data_pkts == 0 && t->wants_entropy))
 			fx_flow_first_payload(s, &t->cold[slot], side, p, frame);
 		if (fx_unlikely(!(f->bits & FX_FLOW_ANSWERED)))
 			fx_flow_answer(f, &t->cold[slot], side, p->time_ns);

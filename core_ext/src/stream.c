@@ -492,8 +492,17 @@ static int finish(struct fx_stream *s, fx_batch *b, int flags)
 	return flags | (s->phase == FX_DONE ? FX_NEXT_END : 0);
 }
 
+static int wants_entropy(const fx_batch *b)
+{
+	void *const *columns = b->tables[FX_FLOWS].columns;
+
+	return columns[FX_FLOW_COLUMN_orig_entropy] || columns[FX_FLOW_COLUMN_resp_entropy] ||
+	       columns[FX_FLOW_COLUMN_orig_entropy_bytes] || columns[FX_FLOW_COLUMN_resp_entropy_bytes];
+}
+
 int fx_stream_next(fx_stream *s, fx_batch *b)
 {
+	s->table.wants_entropy = wants_entropy(b);
 	for (int i = 0; i < FX_TABLES; i++)
 		b->tables[i].rows = b->state.rows[i] = 0;
 	b->state.tick_ns = s->tick_ns;
