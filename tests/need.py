@@ -110,8 +110,9 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "bpf": programs("clang-14", "llvm-objdump-14", package="clang-14 llvm-14 libbpf-dev"),
     "fuzzer": fuzzer,
     "lab": programs(
-        *("nmap", "hping3", "arpspoof", "hydra", "curl", "nginx", "dnsmasq", "iperf3", "tcpdump"),
-        package="nmap hping3 dsniff hydra curl nginx-light dnsmasq-base iperf3 tcpdump",
+        *("nmap", "hping3", "arpspoof", "hydra", "curl", "nginx", "sshd", "vsftpd", "dnsmasq"),
+        *("dig", "arping", "iperf3", "tcpdump", "Xvfb", "freerdp-shadow-cli", "winpr-hash"),
+        package="the list `lab` in ./dev; ./dev lab list installs it",
     ),
     "netns": netns,
     "podman": podman,
