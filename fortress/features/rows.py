@@ -32,8 +32,8 @@ TRACEROUTE_PORTS = (
 
 COLUMNS = (
     "flow_id", "last_ns", "orig_addr", "resp_addr", "orig_mac", "resp_mac", "orig_port",
-    "resp_port", "iface", "proto", "conn_state", "is_new", "orig_tcp_flags", "orig_pkts", "orig_bytes",
-    "resp_pkts", "resp_pkts_total",
+    "resp_port", "iface", "proto", "conn_state", "is_new", "orig_tcp_flags", "orig_pkts",
+    "orig_bytes", "resp_pkts", "resp_pkts_total",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from fortress.features.logins import SERVICES
 from fortress.features.rows import ARP, ICMP, ICMP6, TCP, UDP, Columns, Table
 from fortress.qsecbit.contract import Detector
+from fortress.qsecbit.places import is_local
 from fortress.verdict import Finding, Source
 
 _PROTOCOLS = {ARP: "ARP", ICMP: "ICMP", TCP: "TCP", UDP: "UDP", ICMP6: "ICMPv6"}
@@ -174,7 +175,7 @@ def _address_of(mac: int, claimed: str, tick: Evidence) -> str:
             continue
         for row in (columns[device] == mac).nonzero()[0][:64]:
             own = address_text(columns[address][row])
-            if own != claimed and ipaddress.ip_address(own).is_private:
+            if own != claimed and is_local(own):
                 return own
     return ""
 

@@ -11,8 +11,8 @@ import ipaddress
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
+from fortress.qsecbit.places import is_local
 from fortress.qsecbit.score import Part, decayed, host_risk
 from fortress.verdict import Action, Finding, Source, Verdict
 
@@ -188,18 +188,6 @@ def weight(found: Finding) -> float:
     if found.technique in _BACKGROUND and not found.evidence.get("fine", 0):
         return BACKGROUND_WEIGHT
     return REMOTE_WEIGHT
-
-
-@lru_cache(maxsize=4096)
-def is_local(host: str) -> bool:
-    """Whether a host is on our side: a private or link-local address, or a device known by its MAC
-    alone.
-    """
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return True
-    return address.is_private or address.is_link_local
 
 
 def _limited(found: Finding, lone: float) -> Finding:

@@ -17,10 +17,13 @@ from fortress.verdict import Finding
 START_NS = 1_780_000_000_000_000_000
 SECOND = 1_000_000_000
 TCP, UDP, ICMP = 6, 17, 1
-STATES = dict(
-    zip("OTH S0 S1 S2 S3 SF REJ RSTO RSTR RSTOS0 RSTRH SH SHR".split(), range(13), strict=True)
-)
-_TYPES: dict[str, Any] = defaultdict(lambda: np.uint64) | {
+STATES = {
+    name: code
+    for code, name in enumerate(
+        ("OTH", "S0", "S1", "S2", "S3", "SF", "REJ", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR")
+    )
+}
+_TYPES: dict[str, Any] = {
     "orig_addr": "V16", "resp_addr": "V16", "src_addr": "V16", "dst_addr": "V16",
     "first_ns": np.int64, "last_ns": np.int64, "duration_ns": np.int64, "time_ns": np.int64,
     "orig_port": np.uint16, "resp_port": np.uint16, "iface": np.uint16,
@@ -148,7 +151,7 @@ def columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, npt
     """The rows as columns, 0 where a row says nothing."""
     made = {}
     for name in names:
-        kind = np.dtype(_TYPES[name] if name in _TYPES else np.uint64)
+        kind = np.dtype(_TYPES.get(name, np.uint64))
         if kind == np.dtype("V16"):
             made[name] = np.frombuffer(b"".join(row[name] for row in rows), "V16")
         else:
