@@ -268,6 +268,8 @@ def _from_environment(environ: Mapping[str, str]) -> Tree:
 def _merge(tree: Tree, more: Tree, origins: dict[str, str], origin: str, at: str = "") -> None:
     for name, value in more.items():
         key = f"{at}{name}"
+        if isinstance(value, dict) and not value:
+            origins[key] = origin
         if isinstance(value, dict):
             inner = tree.setdefault(name, {})
             if isinstance(inner, dict):  # else an earlier file is wrong: validation will say so

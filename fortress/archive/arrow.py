@@ -17,7 +17,7 @@ from fortress_core import FLOWS, INTERVALS, PACKETS, Column, columns
 
 Values = npt.NDArray[Any]
 
-SEQUENCE_TYPES = ("i16x32", "u32x32")  # only filled when the stream keeps sequences
+SEQUENCE = "sequence_"  # columns of this name are only filled when the stream keeps sequences
 _IPV4_PREFIX = bytes(10) + b"\xff\xff"
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 

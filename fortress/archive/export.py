@@ -15,7 +15,7 @@ from typing import BinaryIO
 import pyarrow as pa
 from fortress_core import CaptureError, Column, Stream, StreamOptions, open_capture
 
-from fortress.archive.arrow import SEQUENCE_TYPES, array, flow_columns, schema
+from fortress.archive.arrow import SEQUENCE, array, flow_columns, schema
 from fortress.archive.files import ROW_GROUP, FlowFile, format_of
 from fortress.errors import InputError, OutputError, UsageError
 
@@ -80,7 +80,7 @@ def choose(names: Sequence[str] | None) -> list[Column]:
     """The columns of these names; UsageError says which there is not."""
     known = flow_columns()
     if names is None:
-        return [column for column in known.values() if column.type not in SEQUENCE_TYPES]
+        return [column for column in known.values() if not column.name.startswith(SEQUENCE)]
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -118,7 +118,7 @@ def _capture(paths: Sequence[str], chosen: Sequence[Column], limits: Limits) -> 
     options = StreamOptions(
         packet_rows="none",
         keep_intervals=False,
-        keep_sequences=any(column.type in SEQUENCE_TYPES for column in chosen),
+        keep_sequences=any(column.name.startswith(SEQUENCE) for column in chosen),
         **asdict(limits),
     )
     names = [column.name for column in chosen]

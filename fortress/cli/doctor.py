@@ -105,13 +105,18 @@ def _model(settings: Settings) -> Check:
 
 def _state(settings: Settings) -> Check:
     folder = settings.state_dir
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    with tempfile.TemporaryFile(dir=there):
-        free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(_writable(folder)).free
     what = f"{folder} can be written, {free / 1e9:.1f} GB free"
     if free < LOW_DISK_BYTES:
         return Check("state", "note", what, "make room, or set state_dir")
     return Check("state", "ok", what)
+
+
+def _writable(folder: Path) -> Path:
+    """The folder, or where it would be made, after a file could be made there; OSError else."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    with tempfile.TemporaryFile(dir=there):
+        return there
 
 
 def _store(settings: Settings) -> Check:
@@ -121,6 +126,7 @@ def _store(settings: Settings) -> Check:
 
     url = settings.store_url()
     if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
+        _writable(Path(url.removeprefix(SQLITE)).parent)
         return Check("store", "ok", f"{url}: will be made by the first run")
     with Store(url) as store:
         return Check("store", "ok", f"{store.url}: {len(store.runs())} runs")

@@ -71,7 +71,7 @@ def load_config(
 
 
 def _check_pipeline(loaded: Loaded) -> None:
-    """The settings of score and detectors, checked by those who read them, named with their file."""
+    """Settings of score and detectors, checked by those who read them, named with their file."""
     from fortress.errors import ConfigError
     from fortress.qsecbit import Pipeline, PipelineSettings
 

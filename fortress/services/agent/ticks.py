@@ -33,14 +33,13 @@ class Gathered:
         self._parts: list[Columns] = []
 
     def add(self, table: Table, last: bool) -> None:
-        """Take a batch's rows: copies, unless this batch alone is the whole tick (`last`)."""
+        """Take a batch's rows: copies, but for the tick's `last` batch, still valid at `take`."""
         rows = min(table.rows, self._max_rows - self._rows)
         self.lost += table.rows - rows
         if self._parts and not rows:
             return
         views = {name: table[name][:rows] for name in self._names}
-        whole = last and not self._parts
-        self._parts.append(views if whole else {name: v.copy() for name, v in views.items()})
+        self._parts.append(views if last else {name: v.copy() for name, v in views.items()})
         self._rows += rows
 
     def take(self) -> Columns:
