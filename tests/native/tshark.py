@@ -61,7 +61,10 @@ def packets(capture: Path) -> Iterator[dict[str, int]]:
 def other_protocols() -> tuple[str, ...]:
     """Return all protocols of this tshark that the parser does not follow."""
     listed = subprocess.run(
-        ["tshark", "-G", "protocols"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        ["tshark", "-G", "protocols"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
         check=True,
     )
     names = [line.split("\t")[2] for line in listed.stdout.splitlines()]
@@ -73,7 +76,11 @@ def columns(row: dict[str, str]) -> dict[str, int]:
     found = {field: value.split(",") for field, value in row.items() if value}
     layers = row["frame.protocols"].split(":")
     out = {"wire_bytes": int(row["frame.len"]), "captured_bytes": int(row["frame.cap_len"])}
-    for column, field in (("src_mac", "eth.src"), ("dst_mac", "eth.dst"), ("src_mac", "sll.src.eth")):
+    for column, field in (
+        ("src_mac", "eth.src"),
+        ("dst_mac", "eth.dst"),
+        ("src_mac", "sll.src.eth"),
+    ):
         if field in found:
             out[column] = mac(found[field][0])
     tags = found.get("ieee8021ad.id", []) + found.get("vlan.id", [])
@@ -82,7 +89,9 @@ def columns(row: dict[str, str]) -> dict[str, int]:
     if "arp" in layers:
         return out | arp(found)
     if "icmp" in layers or "icmpv6" in layers:  # what is quoted inside is not the packet
-        layers = layers[: min(layers.index(name) for name in ("icmp", "icmpv6") if name in layers) + 1]
+        layers = layers[
+            : min(layers.index(name) for name in ("icmp", "icmpv6") if name in layers) + 1
+        ]
     if "ip" not in layers and "ipv6" not in layers:
         return out | {"ip_version": 0}
     return out | network(layers, found)
