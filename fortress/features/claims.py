@@ -40,6 +40,8 @@ CLAIMS = {
     "unrequested": "replies of the guilty side that nobody asked for, last minute",
     "gateway": "1 = the address is the gateway's",
     "guilty_addresses": "addresses the guilty MAC holds or disputes",
+    "own_high": "first word of an address the guilty MAC holds undisputed, 0 with own_low = none",
+    "own_low": "second word of that address",
 }
 # Redundant gateways share an address by design: VRRP and CARP, HSRP versions 1 and 2, GLBP
 # (prefix, bits after it).
@@ -63,6 +65,8 @@ class ClaimWindows:
         self._secret = secret
         self.table = KeyTable(capacity)
         self._asked = KeyTable(capacity)
+        self._high = np.zeros(capacity, np.uint64)
+        self._low = np.zeros(capacity, np.uint64)
         self._holder = np.zeros(capacity, np.uint64)
         self._rival = np.zeros(capacity, np.uint64)
         self._spoke_ns = np.zeros(capacity, np.int64)  # when the holder last claimed
@@ -73,7 +77,7 @@ class ClaimWindows:
     def memory_bytes(self) -> int:
         """What the table holds at most."""
         windows = self._minute.memory_bytes + self._longer.memory_bytes
-        return windows + (64 + 24) * self.table.capacity
+        return windows + (80 + 24) * self.table.capacity
 
     def observe(self, packets: Columns, gateways: UInt64, ns: int) -> Table:
         """The rows of CLAIMS of a tick; `gateways` are the MACs that packets from elsewhere come
@@ -94,6 +98,8 @@ class ClaimWindows:
         same = group(keys)
         slots, fresh = self.table.admit(same.keys, ns)
         begun = np.isin(slots, fresh)
+        self._high[slots[begun]] = sender.high[row[same.first[begun]]]
+        self._low[slots[begun]] = sender.low[row[same.first[begun]]]
         self._begin(slots[begun], mac[row[same.first[begun]]], ns)
         of_row = slots[same.of_row]
         heard = of_row != ABSENT
@@ -110,6 +116,7 @@ class ClaimWindows:
         """Forgets everything heard."""
         self.table.clear()
         self._asked.clear()
+        self._holder[:] = 0
 
     def _begin(self, slots: Slots, holders: UInt64, ns: int) -> None:
         self._holder[slots] = holders
@@ -161,6 +168,7 @@ class ClaimWindows:
         holder, challenger = self._holder[slots], self._rival[slots]
         guilty = np.where(by_rival, challenger, holder)
         other = np.where(disputed[chosen], np.where(by_rival, holder, challenger), np.uint64(0))
+        own = self._own(guilty)
         macs = np.sort(np.concatenate((self._holder, self._rival)))
         addresses = np.searchsorted(macs, guilty, "right") - np.searchsorted(macs, guilty)
         return {
@@ -172,7 +180,20 @@ class ClaimWindows:
             "unrequested": unrequested[chosen],
             "gateway": np.isin(guilty, gateways) | np.isin(other, gateways),
             "guilty_addresses": addresses,
+            "own_high": np.where(own == ABSENT, 0, self._high[own]),
+            "own_low": np.where(own == ABSENT, 0, self._low[own]),
         }
+
+    def _own(self, macs: UInt64) -> Slots:
+        """A slot that each MAC holds undisputed, ABSENT where there is none."""
+        mine = np.flatnonzero(
+            (self._rival == 0) & (self._holder != 0) & np.isin(self._holder, macs)
+        )
+        order = mine[np.argsort(self._holder[mine], kind="stable")]
+        holders = self._holder[order]
+        at = np.searchsorted(holders, macs)
+        found = np.append(order, ABSENT)[np.minimum(at, len(order))]
+        return np.where(np.append(holders, 0)[np.minimum(at, len(order))] == macs, found, ABSENT)
 
 
 def asking(packets: Columns) -> Attempts:

@@ -2,8 +2,9 @@
 """What the interval rows of one tick say, worked out once for every window that is built from them.
 
 An *attempt* is a flow that begins. It has *failed* as long as nobody took it: TCP that got no
-answer or a reset without a word of the originator having been acknowledged, UDP and echo requests
-without an answer. A flow that was answered in a later tick than it began in takes its failure back
+answer or a reset without a word of the originator having been acknowledged, UDP without
+an answer. An echo request only asks who is there, so it counts as failed whether answered or not.
+A flow that was answered in a later tick than it began in takes its failure back
 then (`fine` without being new).
 """
 
@@ -93,7 +94,7 @@ def attempts(rows: Columns) -> Attempts:
     probe = (no_handshake & ((flags & RST) == 0)) | udp | echo | refused
 
     fine = answered & ~refused & ~odd
-    failed = probe & new & ~fine
+    failed = probe & new & (~fine | echo)
     fine &= probe | (tcp & ((flags & SYN) != 0))
     traced = (proto == UDP) & (port >= TRACEROUTE_PORTS[0]) & (port <= TRACEROUTE_PORTS[1])
     target = words(rows["resp_addr"][row])
@@ -103,7 +104,7 @@ def attempts(rows: Columns) -> Attempts:
     icmp = (proto == ICMP) | (proto == ICMP6)
     port = np.where(icmp, source_port[chosen], port)
     failed, fine, new = failed[chosen], fine[chosen], new[chosen]
-    late = fine & ~new
+    late = fine & ~new & ~echo[chosen]
     return Attempts(
         row=row,
         source=words(rows["orig_addr"][row]),

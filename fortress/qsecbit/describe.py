@@ -17,7 +17,6 @@ from typing import Any
 from fortress.features.logins import SERVICES
 from fortress.features.rows import ARP, ICMP, ICMP6, TCP, UDP, Columns, Table
 from fortress.qsecbit.contract import Detector
-from fortress.qsecbit.places import is_local
 from fortress.verdict import Finding, Source
 
 _PROTOCOLS = {ARP: "ARP", ICMP: "ICMP", TCP: "TCP", UDP: "UDP", ICMP6: "ICMPv6"}
@@ -142,12 +141,9 @@ def _of_claim(values: Mapping[str, Any], tick: Evidence) -> dict[str, Any]:
     row = int(values["row"])
     words = _of_packet(tick.packets, row)
     mac = int(values["guilty_mac"])
-    own = _address_of(mac, words["src_ip"], tick)
-    return words | {
-        "host": own or mac_text(mac),
-        "target": words["src_ip"],
-        "src_mac": mac_text(mac),
-    }
+    own = int(values["own_high"]) << 64 | int(values["own_low"])
+    host = address_text(own.to_bytes(16, "big")) if own else mac_text(mac)
+    return words | {"host": host, "target": words["src_ip"], "src_mac": mac_text(mac)}
 
 
 def _of_packet(packets: Columns, row: int) -> dict[str, Any]:
@@ -163,21 +159,6 @@ def _of_packet(packets: Columns, row: int) -> dict[str, Any]:
         "proto": "ARP" if int(packets["arp_op"][row]) < 3 else "ICMPv6",
         "in_iface": str(int(packets["iface"][row])),
     }
-
-
-def _address_of(mac: int, claimed: str, tick: Evidence) -> str:
-    """The address a device uses besides the one it claims, as far as this tick shows it."""
-    for columns, address, device in (
-        (tick.packets, "src_addr", "arp_mac"),
-        (tick.intervals, "orig_addr", "orig_mac"),
-    ):
-        if not columns:
-            continue
-        for row in (columns[device] == mac).nonzero()[0][:64]:
-            own = address_text(columns[address][row])
-            if own != claimed and is_local(own):
-                return own
-    return ""
 
 
 def _service(words: Mapping[str, Any], values: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 """Findings become events, parts of the score and verdicts: the only place where verdicts are made.
 
 One part for each (detector, host, target): the largest risk, kept fresh by repeats. It is told
-again when its risk has risen by RISEN, has become an alarm, or AGAIN_S have passed.
+again when its risk has risen by RISEN, has become an alarm, or AGAIN_S (of a notice NOTICE_AGAIN_S)
+have passed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from fortress.verdict import Action, Finding, Source, Verdict
 WATCH = 0.2  # findings of less risk are forgotten at once
 ALARM = 0.4
 RISEN = 0.2
-AGAIN_S = 600
+AGAIN_S, NOTICE_AGAIN_S = 600, 3600
 GONE = 0.01  # a part that has decayed to this is dropped
 MOST_PARTS = 2048
 
@@ -140,7 +141,8 @@ class Fuse:
         held.risk, held.fresh_ns = max(found.risk, now), ns
         alarm = held.told_risk < ALARM <= found.risk
         risen = found.risk >= held.told_risk + RISEN
-        if alarm or risen or ns - held.told_ns >= AGAIN_S * _SECOND:
+        again_s = AGAIN_S if found.risk >= ALARM else NOTICE_AGAIN_S
+        if alarm or risen or ns - held.told_ns >= again_s * _SECOND:
             held.told_risk, held.told_ns = found.risk, ns
             return True
         return False

@@ -52,7 +52,8 @@ def address_sweep(
     fine_slow: Values,
     port_entropy: Values,
     *,
-    half_local: float = 10.0,
+    half_local: float = 8.0,
+    pinged_weight: float = 0.8,
     half_arp: float = 20.0,
     half_remote: float = 30.0,
     slow_factor: float = 3.0,
@@ -61,13 +62,17 @@ def address_sweep(
 
     Half sure at `half_local` private addresses in a minute, `half_remote` others, `half_arp` ARP or
     neighbour requests (routers ask for whoever is written to), `slow_factor` times as many in an
-    hour (T1018; threshold random walk for the share of failures). Ports that only peer-to-peer
-    programs use count as little as the source's failures are spread over ports.
+    hour (T1018; threshold random walk for the share of failures). Pings of private addresses count
+    at least `pinged_weight` even when all are answered: a small site has no twenty hosts that
+    somebody would watch. Ports that only peer-to-peer programs use count as little as the source's
+    failures are spread over ports.
     """
     pinged = (proto == ICMP) | (proto == ICMP6)
     half = np.where(proto == ARP, half_arp, np.where(local > 0, half_local, half_remote))
     sought = (port < PRIVILEGED) | np.isin(port, SOUGHT) | (local > 0) | pinged
     one_aim = np.where(sought, 1.0, np.clip(1 - port_entropy / _PEERS_ENTROPY_BITS, 0, 1))
-    fast = rises(targets, half) * failing(failed, fine)
-    slow = rises(targets_slow, half * slow_factor) * failing(failed_slow, fine_slow)
+    least = pinged * (local > 0) * pinged_weight
+    fast = rises(targets, half) * np.maximum(failing(failed, fine), least)
+    slow_half = half * slow_factor
+    slow = rises(targets_slow, slow_half) * np.maximum(failing(failed_slow, fine_slow), least)
     return (np.maximum(fast, slow) * one_aim).astype(np.float32)

@@ -38,7 +38,7 @@ def port_scan(
     half_ports: float = 12.0,
     half_ports_slow: float = 24.0,
     udp_factor: float = 2.0,
-    odd_weight: float = 2.0,
+    odd_weight: float = 5.0,
 ) -> Scores:
     """How sure we are that a source scans a target, for each pair.
 
