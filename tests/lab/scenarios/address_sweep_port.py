@@ -11,4 +11,5 @@ SCENARIO = Scenario(
     ),
     max_seconds=100,
     max_packets=10_000,
+    services=("web",),
 )
