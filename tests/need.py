@@ -120,4 +120,5 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "shared": shared,
     "tshark": programs("tshark", package="tshark"),
     "valgrind": programs("valgrind", package="valgrind"),
+    "zstd": programs("zstd", package="zstd"),
 }

@@ -67,6 +67,8 @@ static long gzip_read(void *opaque, struct fx_packed *packed, uint8_t *out, size
 			state->is_over = !more;
 			inflateReset(stream);
 		} else if (code != Z_OK && code != Z_BUF_ERROR) {
+			if (stream->next_out > out) /* first what is sound; it fails again */
+				break;
 			return fx_fail(-EIO, "the gzip stream is corrupt: %s",
 				       stream->msg ? stream->msg : "no reason given");
 		} else if (packed->at == packed->end && stream->next_out == out) {
@@ -103,8 +105,11 @@ const struct fx_unpack_ops fx_unpack_gzip = { "gzip", gzip_open, NULL, NULL };
 #if FX_WITH_ZSTD
 #include <zstd.h>
 
+enum { FRAME_HEADER_BYTES = 6 };
+
 struct zstd_state {
 	ZSTD_DStream *stream;
+	size_t wanted; /* octets up to the end of the block: no more at once, or its end is lost */
 	int is_between_frames;
 };
 
@@ -127,6 +132,7 @@ static int zstd_open(void **out)
 		zstd_close(state);
 		return fx_fail(-ENOMEM, "no memory for the zstd decoder");
 	}
+	state->wanted = FRAME_HEADER_BYTES;
 	*out = state;
 	return 0;
 }
@@ -138,7 +144,9 @@ static long zstd_read(void *opaque, struct fx_packed *packed, uint8_t *out, size
 
 	while (output.pos == 0) {
 		/* Without new octets first: the decoder may still hold some of the last ones. */
-		ZSTD_inBuffer input = { packed->at, (size_t)(packed->end - packed->at), 0 };
+		size_t there = (size_t)(packed->end - packed->at);
+		ZSTD_inBuffer input = { packed->at, there < state->wanted ? there : state->wanted,
+					0 };
 		size_t wanted = ZSTD_decompressStream(state->stream, &output, &input);
 
 		packed->at += input.pos;
@@ -147,6 +155,7 @@ static long zstd_read(void *opaque, struct fx_packed *packed, uint8_t *out, size
 				       ZSTD_getErrorName(wanted));
 		if (input.pos || output.pos)
 			state->is_between_frames = wanted == 0;
+		state->wanted = wanted ? wanted : FRAME_HEADER_BYTES;
 		if (packed->at == packed->end && output.pos == 0) {
 			long got = fx_packed_fill(packed);
 
