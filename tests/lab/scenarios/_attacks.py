@@ -25,8 +25,9 @@ def port_scan(
     )
 
 
-def address_sweep(attacker: str, network: str, options: str) -> Step:
-    """An nmap sweep over a routed network."""
+def address_sweep(attacker: str, network: str, options: str, by_arp: bool = False) -> Step:
+    """An nmap sweep over a routed network, or by ARP over the attacker's own."""
+    routed = f"src host {{{attacker}}} and dst net {network}"
     return Step(
         attacker,
         f"nmap -n {options} {network}",
@@ -35,7 +36,7 @@ def address_sweep(attacker: str, network: str, options: str) -> Step:
             detector="address_sweep",
             technique="T1018",
             note=f"nmap {options}",
-            packets=f"src host {{{attacker}}} and dst net {network}",
+            packets=f"arp and ether src {{{attacker}_mac}} and arp[6:2] = 1" if by_arp else routed,
             src=attacker,
             dst=network,
         ),
