@@ -1,4 +1,4 @@
-# What cffi makes of include/fx/abi.h (build.py): `lib` has its functions, `ffi` makes and reads its structs.
+# What cffi makes of include/fx/abi.h (build.py): `lib` has the functions, `ffi` the structs.
 from typing import Any
 
 class _CompiledFFI:

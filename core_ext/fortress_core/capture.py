@@ -153,9 +153,12 @@ def open_capture(
     """A stream over capture files, one after the other; "-" is standard input.
 
     `batch_packets` is the most rows a batch has of each table; the columns default to all.
-    Raises CaptureError when a file cannot be read at all, ValueError for an unknown column or a bad option.
+    Raises CaptureError when a file cannot be read at all, ValueError for an unknown column or a
+    bad option.
     """
-    names = [os.fspath(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    names = [
+        os.fspath(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)
+    ]
     if not names:
         raise ValueError("no capture file named")
     texts = [ffi.new("char[]", os.fsencode(name)) for name in names]

@@ -25,7 +25,8 @@ _MAPPED_IP4: Final = b"\0" * 10 + b"\xff\xff"
 class Rows(Mapping[str, NDArray[Any]]):
     """The rows of one table: column name to array of `rows` values, a view of the batch's memory.
 
-    A view is valid until the stream's next step (the memory is written anew then) and keeps the memory alive.
+    A view is valid until the stream's next step, which writes the memory anew; it keeps the memory
+    alive.
     """
 
     __slots__ = ("_arrays", "_state", "_table", "names")
@@ -57,7 +58,11 @@ class Batch:
     __slots__ = ("_state", "end", "flows", "intervals", "memory", "packets", "tick_closed")
 
     def __init__(
-        self, memory: Any, packets: tuple[int, ...], flows: tuple[int, ...], intervals: tuple[int, ...]
+        self,
+        memory: Any,
+        packets: tuple[int, ...],
+        flows: tuple[int, ...],
+        intervals: tuple[int, ...],
     ) -> None:
         self.memory = memory
         self._state = lib.fx_batch_state_of(memory)
@@ -74,7 +79,7 @@ class Batch:
 
 
 class _ColumnMemory:
-    """A column as numpy's array interface; an array made of it refers to it, and it to the batch."""
+    """A column as numpy's array interface: an array of it refers to it, and it to the batch."""
 
     __slots__ = ("__array_interface__", "owner")
 
@@ -97,8 +102,8 @@ def new_batch(
 ) -> Batch:
     """A batch with room for `rows` of each table that has the columns of these numbers."""
     out = ffi.new("fx_batch **")
-    chosen = [_mask(PACKETS, packets), _mask(FLOWS, flows), _mask(INTERVALS, intervals)]
-    if lib.fx_batch_new(*rows, *chosen, out) < 0:
+    masks = _mask(PACKETS, packets), _mask(FLOWS, flows), _mask(INTERVALS, intervals)
+    if lib.fx_batch_new(rows[0], rows[1], rows[2], masks[0], masks[1], masks[2], out) < 0:
         raise MemoryError(ffi.string(lib.fx_last_error()).decode())
     return Batch(ffi.gc(out[0], lib.fx_batch_free), packets, flows, intervals)
 
@@ -126,7 +131,7 @@ def format_addr(address: bytes | np.void) -> str:
     >>> format_addr(bytes(10) + bytes([255, 255, 192, 0, 2, 1]))
     '192.0.2.1'
     """
-    octets = bytes(address)
+    octets = address if isinstance(address, bytes) else address.tobytes()
     if octets.startswith(_MAPPED_IP4):
         return str(IPv4Address(octets[12:]))
     return str(IPv6Address(octets))

@@ -54,7 +54,7 @@ def columns(table: int) -> tuple[Column, ...]:
 
 
 def choose(table: int, names: Iterable[str] | None) -> tuple[int, ...]:
-    """The numbers of the named columns, ascending; None means all. ValueError names what is unknown."""
+    """The numbers of the named columns, ascending; None: all. ValueError names what is unknown."""
     known = {column.name: number for number, column in enumerate(columns(table))}
     if names is None:
         return tuple(known.values())

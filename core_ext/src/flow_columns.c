@@ -108,24 +108,24 @@ static inline fx_u8 sequence_length(const struct fx_row *r)
 }
 
 /* One column: its type, name and value, from the row (r), its record (f) and the cold part of it (c). */
-#define VALUE(type, name, expression)                                              \
-	static inline fx_##type get_##name(const struct fx_row *r)                 \
-	{                                                                          \
-		const struct fx_flow *f __attribute__((unused)) = r->f;            \
-		const struct fx_flow_cold *c __attribute__((unused)) = r->c;       \
-		return (expression);                                               \
+#define VALUE(type, name, expression)                                        \
+	static inline fx_##type get_##name(const struct fx_row *r)           \
+	{                                                                    \
+		const struct fx_flow *f __attribute__((unused)) = r->f;      \
+		const struct fx_flow_cold *c __attribute__((unused)) = r->c; \
+		return (expression);                                         \
 	}
 /* The same for the originator and the responder: s is the side, number it has. */
-#define SIDES(type, name, expression)                                              \
-	VALUE_OF_SIDE(type, orig_##name, expression, FX_ORIG)                      \
+#define SIDES(type, name, expression)                         \
+	VALUE_OF_SIDE(type, orig_##name, expression, FX_ORIG) \
 	VALUE_OF_SIDE(type, resp_##name, expression, FX_RESP)
-#define VALUE_OF_SIDE(type, name, expression, which)                               \
-	static inline fx_##type get_##name(const struct fx_row *r)                 \
-	{                                                                          \
-		enum { number = which };                                           \
+#define VALUE_OF_SIDE(type, name, expression, which)                                   \
+	static inline fx_##type get_##name(const struct fx_row *r)                     \
+	{                                                                              \
+		enum { number = which };                                               \
 		const struct fx_side *s __attribute__((unused)) = &r->f->side[number]; \
-		const struct fx_flow_cold *c __attribute__((unused)) = r->c;       \
-		return (expression);                                               \
+		const struct fx_flow_cold *c __attribute__((unused)) = r->c;           \
+		return (expression);                                                   \
 	}
 
 VALUE(u64, flow_id, c->flow_id)
@@ -159,8 +159,10 @@ SIDES(u32, size_min, s->pkts ? s->size_min : 0)
 SIDES(u32, size_max, s->size_max)
 SIDES(f32, size_mean, ratio((double)s->bytes, s->pkts))
 SIDES(f32, size_std, deviation(s->pkts, s->bytes, s->size_squares))
-VALUE(u32, size_min, f->side[0].size_min < f->side[1].size_min ? f->side[0].size_min : f->side[1].size_min)
-VALUE(u32, size_max, f->side[0].size_max > f->side[1].size_max ? f->side[0].size_max : f->side[1].size_max)
+VALUE(u32, size_min,
+      f->side[0].size_min < f->side[1].size_min ? f->side[0].size_min : f->side[1].size_min)
+VALUE(u32, size_max,
+      f->side[0].size_max > f->side[1].size_max ? f->side[0].size_max : f->side[1].size_max)
 VALUE(f32, size_mean, ratio((double)(f->side[0].bytes + f->side[1].bytes), (double)pkts_of(f)))
 VALUE(f32, size_std,
       deviation(pkts_of(f), f->side[0].bytes + f->side[1].bytes,
@@ -172,7 +174,8 @@ SIDES(f32, payload_std, deviation(s->data_pkts, s->payload_bytes, s->payload_squ
 VALUE(f32, iat_min_ns, pkts_of(f) > 1 ? f->gaps.smallest_ns : NAN)
 VALUE(f32, iat_max_ns, pkts_of(f) > 1 ? f->gaps.largest_ns : NAN)
 VALUE(f32, iat_mean_ns, ratio((double)duration_of(f), (double)pkts_of(f) - 1))
-VALUE(f32, iat_std_ns, deviation(pkts_of(f) - 1, (fx_u64)duration_of(f), squares_of(&f->gaps.squares)))
+VALUE(f32, iat_std_ns,
+      deviation(pkts_of(f) - 1, (fx_u64)duration_of(f), squares_of(&f->gaps.squares)))
 SIDES(f32, iat_min_ns, s->pkts > 1 ? s->gaps.smallest_ns : NAN)
 SIDES(f32, iat_max_ns, s->pkts > 1 ? s->gaps.largest_ns : NAN)
 SIDES(f32, iat_mean_ns, ratio((double)side_span(r, number), (double)side_gaps(r->f, number)))
@@ -192,15 +195,14 @@ SIDES(u8, tcp_flags, s->tcp_flags)
 SIDES(u16, window_first, s->window_first)
 SIDES(u16, window_min, s->window_min > s->window_max ? 0 : s->window_min)
 SIDES(u16, window_max, s->window_max)
-SIDES(f32, window_mean,
-      s->window_min > s->window_max ? NAN : ratio((double)s->window_sum, s->pkts))
+SIDES(f32, window_mean, s->window_min > s->window_max ? NAN : ratio((double)s->window_sum, s->pkts))
 SIDES(u32, zero_windows, s->zero_windows)
 SIDES(u16, mss, s->mss)
 SIDES(u8, wscale, has_ports(r->f) ? s->wscale : 255)
 SIDES(u8, tcp_options, s->tcp_options)
 SIDES(u32, retransmits, s->retransmits)
 VALUE(f32, handshake_ns, c->handshake_ns)
-VALUE(f32, response_ns, f->bits & FX_FLOW_ANSWERED ? (fx_f32)c->response_ns : NAN)
+VALUE(f32, response_ns, f->bits &FX_FLOW_ANSWERED ? (fx_f32)c->response_ns : NAN)
 
 SIDES(u8, ttl_min, s->ttl_min > s->ttl_max ? 0 : s->ttl_min)
 SIDES(u8, ttl_max, s->ttl_max)
@@ -211,7 +213,8 @@ VALUE(f32, bytes_per_s, per_second((double)(f->side[0].bytes + f->side[1].bytes)
 SIDES(f32, pkts_per_s, per_second(s->pkts, r->f))
 SIDES(f32, bytes_per_s, per_second((double)s->bytes, r->f))
 VALUE(f32, resp_orig_pkts_ratio, ratio(f->side[FX_RESP].pkts, f->side[FX_ORIG].pkts))
-VALUE(f32, resp_orig_bytes_ratio, ratio((double)f->side[FX_RESP].bytes, (double)f->side[FX_ORIG].bytes))
+VALUE(f32, resp_orig_bytes_ratio,
+      ratio((double)f->side[FX_RESP].bytes, (double)f->side[FX_ORIG].bytes))
 
 VALUE(u32, active_count, c->idle_count + 1)
 VALUE(f32, active_mean_ns, ratio((double)active_sum(r), (double)c->idle_count + 1))
@@ -222,7 +225,8 @@ VALUE(f32, active_min_ns, fminf(c->active_min_ns, (fx_f32)active_now(r)))
 VALUE(f32, active_max_ns, fmaxf(c->active_max_ns, (fx_f32)active_now(r)))
 VALUE(u32, idle_count, c->idle_count)
 VALUE(f32, idle_mean_ns, ratio((double)c->idle_sum_ns, c->idle_count))
-VALUE(f32, idle_std_ns, deviation(c->idle_count, (fx_u64)c->idle_sum_ns, squares_of(&c->idle_squares)))
+VALUE(f32, idle_std_ns,
+      deviation(c->idle_count, (fx_u64)c->idle_sum_ns, squares_of(&c->idle_squares)))
 VALUE(f32, idle_min_ns, c->idle_count ? c->idle_min_ns : NAN)
 VALUE(f32, idle_max_ns, c->idle_count ? f->gaps.largest_ns : NAN)
 
@@ -249,12 +253,12 @@ static inline fx_u32x32 get_sequence_gap_us(const struct fx_row *r)
 	return out;
 }
 
-#define FX_COLUMN(type, name, unit, meaning)                                       \
+#define FX_COLUMN(type, name, unit, meaning)                                          \
 	static void put_##name(const struct fx_row *rows, fx_u32 count, void *column) \
-	{                                                                          \
-		fx_##type *out = column;                                           \
-		for (fx_u32 i = 0; i < count; i++)                                 \
-			out[i] = get_##name(&rows[i]);                             \
+	{                                                                             \
+		fx_##type *out = column;                                              \
+		for (fx_u32 i = 0; i < count; i++)                                    \
+			out[i] = get_##name(&rows[i]);                                \
 	}
 #include "fx/flow_columns.def"
 #undef FX_COLUMN
@@ -270,7 +274,8 @@ static const struct fx_flow_column flow_columns[] = {
 };
 #undef FX_COLUMN
 
-void fx_flow_rows_put(fx_batch *batch, const struct fx_flow_table *t, const fx_u32 *slots, fx_u32 count)
+void fx_flow_rows_put(fx_batch *batch, const struct fx_flow_table *t, const fx_u32 *slots,
+		      fx_u32 count)
 {
 	struct fx_batch_table *table = &batch->tables[FX_FLOWS];
 	struct fx_row rows[FX_CHUNK_ROWS];

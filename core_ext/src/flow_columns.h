@@ -12,10 +12,13 @@ enum fx_flow_column_number {
 #undef FX_COLUMN
 };
 
-enum { FX_CHUNK_ROWS = 64 }; /* records written at once, column by column, while they are in the cache */
+enum {
+	FX_CHUNK_ROWS = 64
+}; /* records written at once, column by column, while they are in the cache */
 
 /* Appends the flows in `slots` (at most FX_CHUNK_ROWS, for which there is room) to the chosen columns. */
-void fx_flow_rows_put(fx_batch *batch, const struct fx_flow_table *t, const fx_u32 *slots, fx_u32 count);
+void fx_flow_rows_put(fx_batch *batch, const struct fx_flow_table *t, const fx_u32 *slots,
+		      fx_u32 count);
 
 /* Appends what the flows in `slots` did since their tick began, likewise. */
 void fx_interval_rows_put(fx_batch *batch, const struct fx_flow_table *t, const fx_u32 *slots,

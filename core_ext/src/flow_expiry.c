@@ -17,7 +17,8 @@ static fx_u32 *next_of(struct fx_flow_table *t, fx_u32 node)
 
 static fx_u32 *previous_of(struct fx_flow_table *t, fx_u32 node)
 {
-	return node < t->capacity ? &t->flows[node].previous : &t->anchors[node - t->capacity].previous;
+	return node < t->capacity ? &t->flows[node].previous :
+				    &t->anchors[node - t->capacity].previous;
 }
 
 static fx_u32 anchor_of(const struct fx_flow_table *t, const struct fx_wheel *w, fx_i64 second)
@@ -84,7 +85,8 @@ void fx_wheel_close(struct fx_flow_table *t, fx_u32 slot, enum fx_flow_bits clos
 	struct fx_flow *f = &t->flows[slot];
 
 	fx_wheel_take(t, slot);
-	f->bits = (fx_u8)((f->bits & (fx_u8)~(FX_FLOW_CLOSING_FIN | FX_FLOW_CLOSING_RST)) | (fx_u32)closing);
+	f->bits = (fx_u8)((f->bits & (fx_u8) ~(FX_FLOW_CLOSING_FIN | FX_FLOW_CLOSING_RST)) |
+			  (fx_u32)closing);
 	fx_wheel_put(t, slot, fx_flow_wheel(f));
 }
 

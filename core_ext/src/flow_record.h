@@ -23,13 +23,14 @@ enum fx_end_reason {
 };
 
 enum fx_flow_bits {
-	FX_FLOW_TURNED = 1,	   /* the responder sent the first packet */
-	FX_FLOW_MIDSTREAM = 2,	   /* TCP without a SYN */
-	FX_FLOW_DIRTY = 4,	   /* in the list of the tick */
+	FX_FLOW_TURNED = 1, /* the responder sent the first packet */
+	FX_FLOW_MIDSTREAM = 2, /* TCP without a SYN */
+	FX_FLOW_DIRTY = 4, /* in the list of the tick */
 	FX_FLOW_BEGUN_IN_TICK = 8, /* its first packet is of this tick */
-	FX_FLOW_WAITS = 16,	   /* originator's first payload not answered yet: cold.response_ns is its time */
-	FX_FLOW_ANSWERED = 32,	   /* cold.response_ns is how long it took */
-	FX_FLOW_CLOSING_FIN = 64,  /* FIN both ways */
+	FX_FLOW_WAITS =
+		16, /* originator's first payload not answered yet: cold.response_ns is its time */
+	FX_FLOW_ANSWERED = 32, /* cold.response_ns is how long it took */
+	FX_FLOW_CLOSING_FIN = 64, /* FIN both ways */
 	FX_FLOW_CLOSING_RST = 128
 };
 
@@ -93,10 +94,10 @@ struct fx_flow {
 
 	struct fx_gaps gaps;
 	fx_u32 base_pkts[2]; /* counters when the tick began; while FX_FLOW_DIRTY */
-	fx_u8 bits;	     /* enum fx_flow_bits */
-	fx_u8 tcp_state;     /* enum fx_tcp_state of the originator, << 4 of the responder */
-	fx_u16 seen;	     /* history letters of the originator, << 8 of the responder */
-	fx_u64 history;	     /* four bits a letter, the first one lowest */
+	fx_u8 bits; /* enum fx_flow_bits */
+	fx_u8 tcp_state; /* enum fx_tcp_state of the originator, << 4 of the responder */
+	fx_u16 seen; /* history letters of the originator, << 8 of the responder */
+	fx_u64 history; /* four bits a letter, the first one lowest */
 	fx_i64 first_ns;
 	fx_u64 base_bytes[2];
 
@@ -148,7 +149,8 @@ static inline fx_i64 fx_flow_last_ns(const struct fx_flow *f)
 	return f->last_ns[0] > f->last_ns[1] ? f->last_ns[0] : f->last_ns[1];
 }
 
-static inline fx_i64 fx_flow_side_first_ns(const struct fx_flow *f, const struct fx_flow_cold *c, int side)
+static inline fx_i64 fx_flow_side_first_ns(const struct fx_flow *f, const struct fx_flow_cold *c,
+					   int side)
 {
 	int second = side == FX_RESP ? !(f->bits & FX_FLOW_TURNED) : !!(f->bits & FX_FLOW_TURNED);
 

@@ -77,7 +77,8 @@ static fx_u8 tcp_conn_state(const struct fx_flow *f)
 	if (resp == FX_RESET) {
 		fx_u64 payload = f->side[FX_ORIG].payload_bytes + f->side[FX_RESP].payload_bytes;
 
-		if (orig == FX_SYN_SENT || orig == FX_SYN_ACK_SENT || (orig == FX_RESET && payload == 0))
+		if (orig == FX_SYN_SENT || orig == FX_SYN_ACK_SENT ||
+		    (orig == FX_RESET && payload == 0))
 			return FX_CONN_REJ;
 		return orig_absent ? FX_CONN_RSTRH : FX_CONN_RSTR;
 	}

@@ -105,7 +105,8 @@ int fx_flow_table_open(struct fx_flow_table *t, const fx_stream_options *o)
 	madvise(t->memory, t->memory_bytes, MADV_HUGEPAGE); /* only a hint */
 	lay_out(t, capacity, anchors, o, t->memory);
 	t->capacity = (fx_u32)capacity;
-	t->flows_max = t->capacity - (t->capacity < 4 * FX_ENDED_SLOTS ? t->capacity / 4 : FX_ENDED_SLOTS);
+	t->flows_max =
+		t->capacity - (t->capacity < 4 * FX_ENDED_SLOTS ? t->capacity / 4 : FX_ENDED_SLOTS);
 	t->index_size = (fx_u32)index_entries(capacity);
 	t->free_slot = FX_NO_SLOT;
 	t->active_timeout_ns = (fx_i64)o->active_timeout_ns;
@@ -127,7 +128,8 @@ static fx_u32 index_next(const struct fx_flow_table *t, fx_u32 at)
 	return at + 1 == t->index_size ? 0 : at + 1;
 }
 
-fx_u32 fx_flow_find(const struct fx_flow_table *t, const struct fx_packet *p, const struct fx_probe *probe)
+fx_u32 fx_flow_find(const struct fx_flow_table *t, const struct fx_packet *p,
+		    const struct fx_probe *probe)
 {
 	for (fx_u32 at = fx_index_home(t, probe->hash);; at = index_next(t, at)) {
 		struct fx_index_entry entry = t->index[at];
@@ -180,7 +182,8 @@ static int is_answer(const struct fx_packet *p)
 		return 0;
 	if (p->tcp_flags & FX_SYN)
 		return !!(p->tcp_flags & FX_ACK);
-	return p->src_port < FX_PORT_WELL_KNOWN && p->dst_port >= FX_PORT_WELL_KNOWN && p->src_port != 0;
+	return p->src_port < FX_PORT_WELL_KNOWN && p->dst_port >= FX_PORT_WELL_KNOWN &&
+	       p->src_port != 0;
 }
 
 static void put_mac(struct fx_flow_cold *c, int side, fx_u64 mac)
@@ -199,7 +202,8 @@ static void init_side(struct fx_side *s)
 	s->entropy = NAN;
 }
 
-fx_u32 fx_flow_begin(struct fx_flow_table *t, const struct fx_packet *p, const struct fx_probe *probe)
+fx_u32 fx_flow_begin(struct fx_flow_table *t, const struct fx_packet *p,
+		     const struct fx_probe *probe)
 {
 	int turned = is_answer(p);
 	fx_u32 slot = t->free_slot;
@@ -247,7 +251,8 @@ void fx_flow_end(struct fx_flow_table *t, fx_u32 slot, enum fx_end_reason reason
 {
 	struct fx_flow *f = &t->flows[slot];
 
-	index_drop(t, (fx_u32)(fx_flow_hash(&f->addr[0], &f->addr[1], f->tail, &t->key) >> 32), slot);
+	index_drop(t, (fx_u32)(fx_flow_hash(&f->addr[0], &f->addr[1], f->tail, &t->key) >> 32),
+		   slot);
 	fx_wheel_take(t, slot);
 	f->previous = FX_NO_SLOT;
 	t->cold[slot].end_reason = (fx_u8)reason;

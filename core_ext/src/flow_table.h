@@ -31,7 +31,7 @@ struct fx_link {
 struct fx_wheel {
 	fx_i64 timeout_ns;
 	fx_i64 oldest_second; /* no flow is in a bucket before this one */
-	fx_u32 buckets;	      /* a power of 2 that holds timeout and tick */
+	fx_u32 buckets; /* a power of 2 that holds timeout and tick */
 	fx_u32 first_anchor;
 	fx_u32 flows;
 	fx_u8 end_reason;
@@ -75,7 +75,8 @@ int fx_flow_table_open(struct fx_flow_table *t, const fx_stream_options *options
 void fx_flow_table_close(struct fx_flow_table *t);
 
 /* Slot of the packet's flow or FX_NO_SLOT. */
-fx_u32 fx_flow_find(const struct fx_flow_table *t, const struct fx_packet *p, const struct fx_probe *probe);
+fx_u32 fx_flow_find(const struct fx_flow_table *t, const struct fx_packet *p,
+		    const struct fx_probe *probe);
 
 /* Whether a flow can be begun without ending another one. */
 static inline int fx_flow_table_has_room(const struct fx_flow_table *t)
@@ -84,7 +85,8 @@ static inline int fx_flow_table_has_room(const struct fx_flow_table *t)
 }
 
 /* Begins a flow with its first packet (not yet counted): its slot. There must be room. */
-fx_u32 fx_flow_begin(struct fx_flow_table *t, const struct fx_packet *p, const struct fx_probe *probe);
+fx_u32 fx_flow_begin(struct fx_flow_table *t, const struct fx_packet *p,
+		     const struct fx_probe *probe);
 
 /* Takes a flow off index and wheel; its record stays until fx_flow_release(). */
 void fx_flow_end(struct fx_flow_table *t, fx_u32 slot, enum fx_end_reason reason);
@@ -129,7 +131,8 @@ FX_INLINE int fx_flow_side(const struct fx_flow *f, const struct fx_packet *p,
 	fx_u64 s0 = fx_load64(p->src_addr.octets), s1 = fx_load64(p->src_addr.octets + 8);
 	fx_u64 d0 = fx_load64(p->dst_addr.octets), d1 = fx_load64(p->dst_addr.octets + 8);
 	fx_u64 forward = (a0 ^ s0) | (a1 ^ s1) | (b0 ^ d0) | (b1 ^ d1) | (f->tail ^ tail->forward);
-	fx_u64 backward = (a0 ^ d0) | (a1 ^ d1) | (b0 ^ s0) | (b1 ^ s1) | (f->tail ^ tail->backward);
+	fx_u64 backward = (a0 ^ d0) | (a1 ^ d1) | (b0 ^ s0) | (b1 ^ s1) |
+			  (f->tail ^ tail->backward);
 
 	if (fx_unlikely(forward && backward))
 		return -1;

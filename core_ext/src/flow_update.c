@@ -7,7 +7,8 @@
 
 enum { FX_ENTROPY_BYTES = 64, FX_SEQUENCE_SIZE_MAX = 32767 };
 
-void fx_flow_first_of_side(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet *p, int side)
+void fx_flow_first_of_side(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet *p,
+			   int side)
 {
 	struct fx_flow *f = &t->flows[slot];
 	struct fx_flow_cold *c = &t->cold[slot];

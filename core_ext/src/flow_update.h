@@ -8,11 +8,12 @@
 
 enum {
 	FX_LONG_GAP_NS = 1000000000, /* a longer gap ends an active period */
-	FX_SIDE_PKTS_MAX = 1 << 30   /* a flow is cut before its sums can overflow */
+	FX_SIDE_PKTS_MAX = 1 << 30 /* a flow is cut before its sums can overflow */
 };
 
 /* First packet of a side, before it is counted. */
-void fx_flow_first_of_side(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet *p, int side);
+void fx_flow_first_of_side(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet *p,
+			   int side);
 void fx_flow_long_gap(struct fx_flow *f, struct fx_flow_cold *c, fx_i64 gap_ns);
 /* First payload of a side: its entropy, now that it is in the cache; `frame` as captured. */
 void fx_flow_first_payload(struct fx_side *s, struct fx_flow_cold *c, int side,
@@ -61,7 +62,8 @@ FX_INLINE void fx_flow_count_tcp(struct fx_flow_table *t, fx_u32 slot, struct fx
 
 	if (fx_unlikely(flags & ~(fx_u32)(FX_PSH | FX_ACK)))
 		fx_flow_rare_flags(f, &t->cold[slot], side, p);
-	if (fx_unlikely(flags & (FX_SYN | FX_FIN | FX_RST) || fx_tcp_state(f, side) == FX_INACTIVE)) {
+	if (fx_unlikely(flags & (FX_SYN | FX_FIN | FX_RST) ||
+			fx_tcp_state(f, side) == FX_INACTIVE)) {
 		int closing = f->bits & (FX_FLOW_CLOSING_FIN | FX_FLOW_CLOSING_RST);
 		fx_u32 orig, resp;
 
@@ -79,8 +81,8 @@ FX_INLINE void fx_flow_count_tcp(struct fx_flow_table *t, fx_u32 slot, struct fx
 }
 
 /* Counts a packet, whose frame lies at `frame`, into its flow. */
-FX_INLINE void fx_flow_count(struct fx_flow_table *t, fx_u32 slot, int side, const struct fx_packet *p,
-			     const fx_u8 *frame)
+FX_INLINE void fx_flow_count(struct fx_flow_table *t, fx_u32 slot, int side,
+			     const struct fx_packet *p, const fx_u8 *frame)
 {
 	struct fx_flow *f = &t->flows[slot];
 	struct fx_side *s = &f->side[side];
@@ -97,7 +99,8 @@ FX_INLINE void fx_flow_count(struct fx_flow_table *t, fx_u32 slot, int side, con
 	}
 	gap_ns = gap_ns < 0 ? 0 : gap_ns;
 	if (fx_unlikely(t->sequences && f->side[0].pkts + f->side[1].pkts < FX_SEQUENCE_PACKETS))
-		fx_sequence_add(&t->sequences[slot], f->side[0].pkts + f->side[1].pkts, size, gap_ns, side);
+		fx_sequence_add(&t->sequences[slot], f->side[0].pkts + f->side[1].pkts, size,
+				gap_ns, side);
 	if (fx_unlikely(s->pkts == 0)) {
 		fx_flow_first_of_side(t, slot, p, side);
 		if (f->side[!side].pkts)

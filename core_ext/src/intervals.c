@@ -86,7 +86,8 @@ void fx_interval_rows_put(fx_batch *batch, const struct fx_flow_table *t, const 
 		if (table->columns[i])
 			interval_columns[i].put(rows, count,
 						(fx_u8 *)table->columns[i] +
-							(size_t)table->rows * interval_columns[i].size);
+							(size_t)table->rows *
+								interval_columns[i].size);
 	}
 	table->rows += count;
 }

@@ -2,13 +2,13 @@
 /* Packets into the columns of a batch. */
 #include "packet_rows.h"
 
-#define FX_COLUMN(type, name, unit, meaning)                                              \
+#define FX_COLUMN(type, name, unit, meaning)                                                   \
 	static void put_##name(const struct fx_packet *packets, const fx_u8 *at, fx_u32 count, \
-			       void *column)                                              \
-	{                                                                                 \
-		fx_##type *out = column;                                                  \
-		for (fx_u32 i = 0; i < count; i++)                                        \
-			out[i] = packets[at[i]].name;                                     \
+			       void *column)                                                   \
+	{                                                                                      \
+		fx_##type *out = column;                                                       \
+		for (fx_u32 i = 0; i < count; i++)                                             \
+			out[i] = packets[at[i]].name;                                          \
 	}
 #include "fx/packet_columns.def"
 #undef FX_COLUMN
@@ -24,7 +24,8 @@ static const struct fx_packet_column packet_columns[] = {
 };
 #undef FX_COLUMN
 
-void fx_packet_rows_put(fx_batch *batch, const struct fx_packet *packets, const fx_u8 *at, fx_u32 count)
+void fx_packet_rows_put(fx_batch *batch, const struct fx_packet *packets, const fx_u8 *at,
+			fx_u32 count)
 {
 	struct fx_batch_table *table = &batch->tables[FX_PACKETS];
 

@@ -5,6 +5,7 @@
 #include "batch.h"
 
 /* Appends the packets numbered in `at`, for which there is room. */
-void fx_packet_rows_put(fx_batch *batch, const struct fx_packet *packets, const fx_u8 *at, fx_u32 count);
+void fx_packet_rows_put(fx_batch *batch, const struct fx_packet *packets, const fx_u8 *at,
+			fx_u32 count);
 
 #endif

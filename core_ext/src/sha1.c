@@ -34,15 +34,15 @@ static inline fx_u32 rotate(fx_u32 x, int bits)
 	return x << bits | x >> (32 - bits);
 }
 
-#define ROUNDS(from, function, constant)                                                          \
-	for (int i = from; i < (from) + 20; i++) {                                                \
-		fx_u32 next = rotate(a, 5) + (function) + e + (constant) + w[i];                  \
-                                                                                                  \
-		e = d;                                                                            \
-		d = c;                                                                            \
-		c = rotate(b, 30);                                                                \
-		b = a;                                                                            \
-		a = next;                                                                         \
+#define ROUNDS(from, function, constant)                                         \
+	for (int i = from; i < (from) + 20; i++) {                               \
+		fx_u32 next = rotate(a, 5) + (function) + e + (constant) + w[i]; \
+                                                                                 \
+		e = d;                                                           \
+		d = c;                                                           \
+		c = rotate(b, 30);                                               \
+		b = a;                                                           \
+		a = next;                                                        \
 	}
 
 void fx_sha1_short_plain(fx_u8 *block, fx_u32 length, fx_u8 *digest)
@@ -64,22 +64,23 @@ void fx_sha1_short_plain(fx_u8 *block, fx_u32 length, fx_u8 *digest)
 }
 
 #if defined(__x86_64__)
-#define FOUR_ROUNDS(i, function)                                                   \
-	before = abcd;                                                             \
-	abcd = _mm_sha1rnds4_epu32(abcd, e, function);                             \
+#define FOUR_ROUNDS(i, function)                       \
+	before = abcd;                                 \
+	abcd = _mm_sha1rnds4_epu32(abcd, e, function); \
 	e = _mm_sha1nexte_epu32(before, (i) < 19 ? w[(i) + 1] : _mm_setzero_si128());
-#define TWENTY_ROUNDS(function)                    \
-	FOUR_ROUNDS(5 * (function), function)      \
-	FOUR_ROUNDS(5 * (function) + 1, function)  \
-	FOUR_ROUNDS(5 * (function) + 2, function)  \
-	FOUR_ROUNDS(5 * (function) + 3, function)  \
+#define TWENTY_ROUNDS(function)                   \
+	FOUR_ROUNDS(5 * (function), function)     \
+	FOUR_ROUNDS(5 * (function) + 1, function) \
+	FOUR_ROUNDS(5 * (function) + 2, function) \
+	FOUR_ROUNDS(5 * (function) + 3, function) \
 	FOUR_ROUNDS(5 * (function) + 4, function)
 
 __attribute__((target("sha,sse4.1"))) static void sha1_short_sha(fx_u8 *block, fx_u32 length,
 								 fx_u8 *digest)
 {
 	const __m128i turn = _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f);
-	const __m128i begin = _mm_set_epi32((int)start[0], (int)start[1], (int)start[2], (int)start[3]);
+	const __m128i begin =
+		_mm_set_epi32((int)start[0], (int)start[1], (int)start[2], (int)start[3]);
 	__m128i w[20], abcd = begin, before, e;
 	fx_u32 words[5];
 

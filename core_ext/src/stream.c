@@ -20,7 +20,8 @@
 
 enum { FX_SEGMENTS_MAX = 1024 };
 #define FX_TIME_MAX ((fx_i64)1 << 62)
-#define FX_REORDERING_NS ((fx_i64)FX_SECOND_NS) /* stamps that go back further mean that the clock was set */
+#define FX_REORDERING_NS \
+	((fx_i64)FX_SECOND_NS) /* stamps that go back further mean that the clock was set */
 
 /* How the packet loop ended. */
 enum fx_step { FX_STEP_GO_ON, FX_STEP_BATCH_FULL };
@@ -43,8 +44,8 @@ static int within(const char *name, uint64_t value, uint64_t least, uint64_t mos
 {
 	if (value >= least && value <= most)
 		return 0;
-	return fx_fail(-EINVAL, "%s: %" PRIu64 " is not between %" PRIu64 " and %" PRIu64, name, value,
-		       least, most);
+	return fx_fail(-EINVAL, "%s: %" PRIu64 " is not between %" PRIu64 " and %" PRIu64, name,
+		       value, least, most);
 }
 
 static int check_options(const fx_stream_options *o)
@@ -135,8 +136,8 @@ static int refill(struct fx_stream *s)
 
 		p->time_ns = time_ns > FX_TIME_MAX ? FX_TIME_MAX : time_ns;
 		p->iface = frame->iface;
-		fx_parse_frame(frame->bytes, frame->bytes + frame->captured_bytes, frame->wire_bytes,
-			       frame->linktype, p);
+		fx_parse_frame(frame->bytes, frame->bytes + frame->captured_bytes,
+			       frame->wire_bytes, frame->linktype, p);
 		if (fx_unlikely(!p->ip_version))
 			continue;
 		probe->tail = fx_flow_tail_make(p);
@@ -201,7 +202,7 @@ static enum fx_step put_intervals(struct fx_stream *s, fx_batch *b)
 		for (fx_u32 i = 0; i < count; i++) {
 			struct fx_flow *f = &t->flows[slots[i]];
 
-			f->bits &= (fx_u8)~FX_FLOW_DIRTY;
+			f->bits &= (fx_u8) ~(FX_FLOW_DIRTY | FX_FLOW_BEGUN_IN_TICK);
 			if (fx_flow_has_ended(f))
 				fx_flow_release(t, slots[i]);
 		}
@@ -232,18 +233,18 @@ static enum fx_step end_overdue(struct fx_stream *s, fx_batch *b, fx_i64 now_ns)
 	}
 }
 
+/* Ends all flows, by the second in which they were last seen. */
 static enum fx_step sweep(struct fx_stream *s, fx_batch *b)
 {
-	for (; s->sweep_slot < s->table.untouched; s->sweep_slot++) {
-		const struct fx_flow *f = &s->table.flows[s->sweep_slot];
+	for (;;) {
+		fx_u32 slot = fx_flow_oldest(&s->table);
 
-		if (f->tail == 0 || fx_flow_has_ended(f))
-			continue;
+		if (slot == FX_NO_SLOT)
+			return FX_STEP_GO_ON;
 		if (!has_flow_room(s, b))
 			return FX_STEP_BATCH_FULL;
-		end_flow(s, b, s->sweep_slot, s->sweep);
+		end_flow(s, b, slot, s->sweep);
 	}
-	return FX_STEP_GO_ON;
 }
 
 /* ---- packets in --------------------------------------------------------------------------------- */
@@ -294,8 +295,8 @@ static enum fx_step begin_flow(struct fx_stream *s, fx_batch *b, const struct fx
 }
 
 /* A super-frame as the segments it was on the wire, without gaps between them. */
-static void count_segments(struct fx_flow_table *t, fx_u32 slot, int side, const struct fx_packet *p,
-			   const fx_u8 *frame)
+static void count_segments(struct fx_flow_table *t, fx_u32 slot, int side,
+			   const struct fx_packet *p, const fx_u8 *frame)
 {
 	struct fx_packet segment = *p;
 	fx_u32 count = p->wire_segments > FX_SEGMENTS_MAX ? FX_SEGMENTS_MAX : p->wire_segments;
@@ -362,7 +363,8 @@ static int is_control(const struct fx_packet *p)
 	case FX_PROTO_ICMP6:
 		return p->src_port != 128 && p->src_port != 129;
 	case FX_PROTO_UDP:
-		return p->dst_port == 67 || p->dst_port == 68 || p->dst_port == 546 || p->dst_port == 547;
+		return p->dst_port == 67 || p->dst_port == 68 || p->dst_port == 546 ||
+		       p->dst_port == 547;
 	default:
 		return 0;
 	}
@@ -478,7 +480,6 @@ static void close_tick(struct fx_stream *s)
 	if (s->sweep == FX_END_CLOCK_STEP)
 		s->has_begun = 0;
 	s->sweep = FX_END_NONE;
-	s->sweep_slot = 0;
 }
 
 static int finish(struct fx_stream *s, fx_batch *b, int flags)
@@ -497,7 +498,8 @@ static int wants_entropy(const fx_batch *b)
 	void *const *columns = b->tables[FX_FLOWS].columns;
 
 	return columns[FX_FLOW_COLUMN_orig_entropy] || columns[FX_FLOW_COLUMN_resp_entropy] ||
-	       columns[FX_FLOW_COLUMN_orig_entropy_bytes] || columns[FX_FLOW_COLUMN_resp_entropy_bytes];
+	       columns[FX_FLOW_COLUMN_orig_entropy_bytes] ||
+	       columns[FX_FLOW_COLUMN_resp_entropy_bytes];
 }
 
 int fx_stream_next(fx_stream *s, fx_batch *b)
@@ -530,7 +532,7 @@ int fx_stream_next(fx_stream *s, fx_batch *b)
 				s->phase = FX_TAKE_PACKETS;
 			break;
 		case FX_CLOSE_TICK:
-			step = end_overdue(s, b, s->tick_end_ns);
+			step = end_overdue(s, b, s->sweep ? s->now_ns : s->tick_end_ns);
 			if (step == FX_STEP_GO_ON)
 				s->phase = s->sweep ? FX_SWEEP : FX_TICK_ROWS;
 			break;

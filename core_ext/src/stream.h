@@ -9,11 +9,11 @@
 /* What fx_stream_next() does when it is called again. */
 enum fx_stream_phase {
 	FX_TAKE_PACKETS,
-	FX_OPEN_TICK,	/* flows that ended in skipped ticks */
+	FX_OPEN_TICK, /* flows that ended in skipped ticks */
 	FX_FORCED_ROWS, /* interval rows before their time: the table is full of this tick's flows */
-	FX_CLOSE_TICK,	/* flows whose timeout is over at the end of the tick */
-	FX_SWEEP,	/* all flows: end of input, or the clock was set back */
-	FX_TICK_ROWS,	/* interval rows of the tick */
+	FX_CLOSE_TICK, /* flows whose timeout is over at the end of the tick */
+	FX_SWEEP, /* all flows: end of input, or the clock was set back */
+	FX_TICK_ROWS, /* interval rows of the tick */
 	FX_DONE
 };
 
@@ -26,9 +26,8 @@ struct fx_stream {
 	fx_i64 tick_ns;
 	fx_i64 tick_end_ns;
 	int is_tick_open;
-	int has_begun;		  /* tick_end_ns is of a tick before */
+	int has_begun; /* tick_end_ns is of a tick before */
 	enum fx_end_reason sweep; /* why all flows end after this tick; FX_END_NONE = they do not */
-	fx_u32 sweep_slot;
 	fx_u32 dirty_at; /* interval rows handed out of the tick's list */
 	fx_u32 ended_count;
 	fx_u32 ended[FX_CHUNK_ROWS];

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
 from fortress_core import FLOWS, StreamOptions, StreamStats, columns, open_capture
+from numpy.typing import NDArray
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
 SECOND = 1_000_000_000
@@ -57,7 +56,10 @@ class Packet:
                                  offset, self.flags, self.window, 0, 0)  # fmt: skip
             return header + options + self.payload
         if self.proto == 17:
-            return struct.pack("!HHHH", self.sport, self.dport, 8 + len(self.payload), 0) + self.payload
+            return (
+                struct.pack("!HHHH", self.sport, self.dport, 8 + len(self.payload), 0)
+                + self.payload
+            )
         if self.proto in (1, 58):  # ports are type and code
             return struct.pack("!BBHHH", self.sport, self.dport, 0, self.icmp_id, 1) + self.payload
         return self.payload
@@ -138,7 +140,9 @@ def collect(stream: object) -> Outcome:
     )  # fmt: skip
 
 
-def run(path: Path, packets: Iterable[Packet], batch_packets: int = 4096, **options: object) -> Outcome:
+def run(
+    path: Path, packets: Iterable[Packet], batch_packets: int = 4096, **options: object
+) -> Outcome:
     """What becomes of these packets, through a capture file at `path`."""
     write_pcap(path, ((p.time_ns, p.frame()) for p in packets))
     return collect(

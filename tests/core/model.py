@@ -1,18 +1,18 @@
-"""The definitions of flow_columns.def once more, in plain numpy over a list of packets of one flow."""
+"""The definitions of flow_columns.def once more, in plain numpy over the packets of one flow."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.core.frames import ACK, FIN, PSH, RST, SECOND, SYN, Packet
+from tests.core.frames import FIN, RST, SECOND, SYN, Packet
 
 Numbers = dict[str, float]
 FLAGS = {"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32, "ece": 64, "cwr": 128}
 
 
 def flow_numbers(packets: Sequence[Packet]) -> Numbers:
-    """Every numeric column whose value follows from the packets alone; the first one is the originator's."""
+    """Every number that follows from the packets alone; the first one is the originator's."""
     orig = packets[0].src
     sides = {
         "orig_": [p for p in packets if p.src == orig],
@@ -69,7 +69,9 @@ def _side(prefix: str, packets: Sequence[Packet]) -> Numbers:
     out["entropy"] = -(shares * np.log2(shares)).sum() if first else np.nan
     named = {prefix + name: value for name, value in out.items()}
     named |= _sizes(prefix, [p.ip_bytes for p in packets])
-    times = np.maximum.accumulate([p.time_ns for p in packets]) if packets else np.empty(0, np.int64)
+    times = (
+        np.maximum.accumulate([p.time_ns for p in packets]) if packets else np.empty(0, np.int64)
+    )
     return named | _gaps(prefix, times)
 
 
@@ -87,10 +89,12 @@ def _gaps(prefix: str, times: NDArray[np.int64]) -> Numbers:
 
 def _spread(name: str, values: NDArray[np.int64]) -> Numbers:
     if not len(values):
-        return dict.fromkeys((f"{name}_{what}_ns" for what in ("min", "max", "mean", "std")), np.nan)
+        return dict.fromkeys(
+            (f"{name}_{what}_ns" for what in ("min", "max", "mean", "std")), np.nan
+        )
     exact = values.astype(np.longdouble)
     return {f"{name}_min_ns": values.min(), f"{name}_max_ns": values.max(),
-            f"{name}_mean_ns": float(exact.mean()), f"{name}_std_ns": float(exact.std())}  # fmt: skip
+            f"{name}_mean_ns": exact.mean(), f"{name}_std_ns": exact.std()}  # fmt: skip
 
 
 def _periods(times: NDArray[np.int64]) -> Numbers:
@@ -106,7 +110,7 @@ def _response(packets: Sequence[Packet], orig: str) -> float:
     asked = next((p.time_ns for p in packets if p.src == orig and p.payload), None)
     if asked is None:
         return np.nan
-    order = [i for i, p in enumerate(packets) if p.src == orig and p.payload][0]
+    order = next(i for i, p in enumerate(packets) if p.src == orig and p.payload)
     answers = (p.time_ns for p in packets[order:] if p.src != orig and p.payload)
     return next((max(0, time - asked) for time in answers), np.nan)
 
@@ -119,6 +123,3 @@ def _retransmits(packets: Sequence[Packet]) -> int:
             count += 1
         end = next_end if end is None else max(end, next_end)
     return count
-
-
-__all__ = ["ACK", "PSH", "flow_numbers"]

@@ -6,14 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from fortress_core import FLOWS, columns
-from tests.core.frames import ACK, CWR, ECE, FIN, PSH, RST, SECOND, START, SYN, URG, Outcome, Packet, run
+
+from tests.core.frames import (
+    ACK,
+    CWR,
+    ECE,
+    FIN,
+    PSH,
+    RST,
+    SECOND,
+    START,
+    SYN,
+    URG,
+    Outcome,
+    Packet,
+    run,
+)
 from tests.core.model import flow_numbers
 
 NOT_STATISTICS = {
-    "flow_id", "orig_addr", "resp_addr", "orig_mac", "resp_mac", "orig_port", "resp_port", "vlan_id",
-    "iface", "proto", "ip_version", "tunnel", "end_reason", "conn_state", "history", "community_id",
+    "flow_id", "orig_addr", "resp_addr", "orig_mac", "resp_mac", "orig_port", "resp_port",
+    "vlan_id", "iface", "proto", "ip_version", "tunnel", "end_reason", "conn_state", "history", "community_id",
     "orig_fragments", "resp_fragments", "orig_mss", "resp_mss", "orig_wscale", "resp_wscale",
     "orig_tcp_options", "resp_tcp_options", "handshake_ns", "sequence_length", "sequence_size",
     "sequence_gap_us",
@@ -36,7 +50,7 @@ def assert_as_numpy(outcome: Outcome, packets: Sequence[Packet], row: int = 0) -
 
 
 def conversation(seed: int, count: int, longest_gap_ns: int) -> list[Packet]:
-    """A TCP conversation with all there is in it: sizes, flags, windows, pauses, repeated segments."""
+    """A TCP conversation with all there is in it: sizes, flags, windows, pauses, repetitions."""
     dice = random.Random(seed)
     time_ns, seqs, packets = START, [dice.randrange(2**31), dice.randrange(2**31)], []
     for i in range(count):
@@ -64,7 +78,9 @@ def test_a_conversation_has_the_statistics_numpy_computes(tmp_path: Path, seed: 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_flow_of_few_packets_has_nan_where_there_is_no_value(tmp_path: Path, count: int) -> None:
-    packets = [Packet(flags=SYN).at(0), Packet(flags=SYN).at(1.5), Packet(payload=b"x").at(1.6)][:count]
+    packets = [Packet(flags=SYN).at(0), Packet(flags=SYN).at(1.5), Packet(payload=b"x").at(1.6)][
+        :count
+    ]
     assert_as_numpy(run(tmp_path / "c.pcap", packets), packets)
 
 
@@ -108,7 +124,9 @@ def test_the_sequence_columns_hold_the_first_32_packets(tmp_path: Path) -> None:
     outcome = run(tmp_path / "c.pcap", packets, keep_sequences=True)
     first = packets[:32]
     sizes = [p.ip_bytes if p.src == packets[0].src else -p.ip_bytes for p in first]
-    gaps = np.diff(np.maximum.accumulate([p.time_ns for p in first]), prepend=first[0].time_ns) // 1000
+    gaps = (
+        np.diff(np.maximum.accumulate([p.time_ns for p in first]), prepend=first[0].time_ns) // 1000
+    )
     assert outcome.flows["sequence_length"][0] == 32
     assert outcome.flows["sequence_size"][0].tolist() == sizes
     assert outcome.flows["sequence_gap_us"][0].tolist() == gaps.tolist()
@@ -149,7 +167,12 @@ def test_syn_options_and_handshake_time_are_kept(tmp_path: Path) -> None:
 def test_addresses_macs_and_ports_tell_who_began(tmp_path: Path) -> None:
     outcome = run(tmp_path / "c.pcap", [Packet(proto=17, sport=5000, dport=53, payload=b"?").at(0)])
     flow = {name: values[0] for name, values in outcome.flows.items()}
-    assert (flow["orig_port"], flow["resp_port"], flow["proto"], flow["ip_version"]) == (5000, 53, 17, 4)
+    assert (flow["orig_port"], flow["resp_port"], flow["proto"], flow["ip_version"]) == (
+        5000,
+        53,
+        17,
+        4,
+    )
     assert flow["orig_addr"].tobytes() == bytes(10) + b"\xff\xff" + bytes([192, 0, 2, 10])
     assert (flow["orig_mac"], flow["resp_mac"]) == (0x020000000001, 0x020000000002)
     assert not flow["midstream"]
@@ -157,6 +180,7 @@ def test_addresses_macs_and_ports_tell_who_began(tmp_path: Path) -> None:
 
 def test_payload_that_was_not_captured_has_no_entropy(tmp_path: Path) -> None:
     from fortress_core import open_capture
+
     from tests.core.frames import collect, write_pcap
 
     frames = [(START, Packet(payload=bytes(range(200)), flags=ACK).frame())]
@@ -173,6 +197,7 @@ def test_payload_that_was_not_captured_has_no_entropy(tmp_path: Path) -> None:
 
 def test_statistics_do_not_depend_on_which_columns_are_chosen(tmp_path: Path) -> None:
     from fortress_core import open_capture
+
     from tests.core.frames import collect, write_pcap
 
     packets = conversation(1, 100, 10**8)

@@ -26,9 +26,9 @@ typedef struct {
 
 /* What fx_stream_next() returns, OR-ed. */
 enum fx_next_flags {
-	FX_NEXT_ROWS = 1,        /* the batch holds rows */
+	FX_NEXT_ROWS = 1, /* the batch holds rows */
 	FX_NEXT_TICK_CLOSED = 2, /* batch.tick_ns is over: all its rows have been handed out */
-	FX_NEXT_END = 4          /* input is over and every flow has been handed out */
+	FX_NEXT_END = 4 /* input is over and every flow has been handed out */
 };
 
 /*
@@ -44,25 +44,25 @@ typedef struct {
 } fx_batch_state;
 
 typedef struct {
-	uint64_t flow_budget_bytes;  /* all memory of the flow table, index included */
-	uint64_t hash_key[2];        /* keyed hash; replay uses a fixed key, live a random one */
-	uint64_t idle_timeout_ns;    /* 120 s */
-	uint64_t active_timeout_ns;  /* 1800 s */
-	uint64_t tick_ns;            /* interval length; ticks lie on multiples of it */
-	uint32_t packet_rows;        /* enum fx_packet_rows */
-	uint32_t keep_sequences;     /* 1 = first-32-packet sequences, in a budget of their own */
-	uint32_t keep_intervals;     /* 1 = fill the interval table */
+	uint64_t flow_budget_bytes; /* all memory of the flow table, index included */
+	uint64_t hash_key[2]; /* keyed hash; replay uses a fixed key, live a random one */
+	uint64_t idle_timeout_ns; /* 120 s */
+	uint64_t active_timeout_ns; /* 1800 s */
+	uint64_t tick_ns; /* interval length; ticks lie on multiples of it */
+	uint32_t packet_rows; /* enum fx_packet_rows */
+	uint32_t keep_sequences; /* 1 = first-32-packet sequences, in a budget of their own */
+	uint32_t keep_intervals; /* 1 = fill the interval table */
 } fx_stream_options;
 
 typedef struct {
 	uint64_t packets, bytes, captured_bytes;
 	uint64_t kernel_drops;
 	uint64_t flows, flows_active, flows_peak, evictions;
-	uint64_t truncated;          /* cut by snaplen: normal */
-	uint64_t undecodable;        /* no IP or ARP understood in it: no flow */
-	uint64_t malformed;          /* headers contradict themselves */
-	uint64_t absurd_lengths;     /* wire length 0 or beyond any link */
-	uint64_t non_ip;             /* understood, but no flow (ARP, LLDP, ...) */
+	uint64_t truncated; /* cut by snaplen: normal */
+	uint64_t undecodable; /* no IP or ARP understood in it: no flow */
+	uint64_t malformed; /* headers contradict themselves */
+	uint64_t absurd_lengths; /* wire length 0 or beyond any link */
+	uint64_t non_ip; /* understood, but no flow (ARP, LLDP, ...) */
 	uint64_t out_of_order, clock_steps;
 	uint64_t memory_bytes;
 	int64_t first_ns, last_ns;
