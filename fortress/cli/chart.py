@@ -12,6 +12,7 @@ from fortress.verdict import Status
 
 COLOURS = {Status.GREEN: "green", Status.AMBER: "yellow", Status.RED: "red"}
 BLOCKS = " ▁▂▃▄▅▆▇█"
+GUTTER = "    "
 _EIGHTHS = len(BLOCKS) - 1
 
 
@@ -24,10 +25,14 @@ def chart(timeline: Timeline, width: int, rows: int = 4) -> list[Text]:
     if not timeline.spans:
         return []
     columns = _stretched(timeline.spans, width)
-    lines = [_line(columns, row, rows) for row in reversed(range(rows))]
+    labels = {rows - 1: "1.0 ", 0: "0.0 "}
+    lines = [
+        Text.assemble((labels.get(row, GUTTER), "dim"), _line(columns, row, rows))
+        for row in reversed(range(rows))
+    ]
     seconds = len(timeline.spans) * timeline.step_ns / 1e9
     first, last = timeline.first_ns, timeline.first_ns + round(seconds * 1e9)
-    axis = f"{clock(first)}{clock(last):>{max(width - 8, 0)}}"
+    axis = f"{GUTTER}{clock(first)}{clock(last):>{max(width - 8, 0)}}"
     return [*lines, Text(axis, "dim")]
 
 

@@ -17,8 +17,8 @@ from fortress.verdict import Action, Score, Status, Verdict
 MOST_HOSTS = 8
 MOST_FINDINGS = 10
 MOST_VERDICTS = 10
-MOST_EVIDENCE = 6
-CHART_WIDTH = 76
+MOST_EVIDENCE = 4
+CHART_WIDTH = 72
 BAR_WIDTH = 30
 
 _AMBER_RISK, _RED_RISK = 0.45, 0.70  # the score's own thresholds, to colour a finding's risk
@@ -58,21 +58,20 @@ def _score(report: Report) -> RenderableType:
     worst, last = report.worst, report.last
     if worst is None or last is None:
         return Text("\nNo data: not one packet could be read.", "bold")
-    line = Text.assemble("\n", _badge(worst), f"  {worst.value:.2f}", ("  worst, at ", "dim"))
-    line.append(clock(worst.time_ns))
-    line.append("      ")
+    line = Text.assemble("\n", _badge(worst), f" {worst.value:.2f}", (" worst, at ", "dim"))
+    line.append(f"{clock(worst.time_ns)}    ")
     line.append_text(_badge(last))
-    line.append(f"  {last.value:.2f}")
-    line.append("  at the end", "dim")
-    line.append(f"      confidence {last.confidence:.2f}", "" if last.confidence > 0.8 else "bold")
+    line.append(f" {last.value:.2f}")
+    line.append(" at the end", "dim")
+    line.append("    confidence ", "dim").append(f"{last.confidence:.2f}")
     picture = chart(report.timeline, CHART_WIDTH)
     seconds = report.timeline.step_ns // 1_000_000_000
     times = ", ".join(
         f"{status.value} {_duration(ticks)}" for status, ticks in report.ticks.items() if ticks
     )
-    legend = Text(f"score over time (0 calm, 1 under attack), {times}", "dim")
+    legend = Text(f"    {times}", "dim")
     if seconds > 1:
-        legend.append(f"; a column holds the worst of at least {seconds} s", "dim")
+        legend.append(f", {seconds} s or more a column", "dim")
     return Group(line, Text(), Padding(Group(*picture, legend), (0, 0, 0, 2)))
 
 
@@ -106,17 +105,15 @@ def _finding(seen: Seen) -> RenderableType:
     finding = seen.finding
     head = Text.assemble((f"{finding.risk:.2f} ", f"bold {_colour(finding.risk)}"))
     head.append(finding.signature, "bold")
-    parties = f"  {finding.host} → {finding.target}" if finding.target else f"  {finding.host}"
-    head.append(parties)
-    head.append(f"  {finding.layer.value} {finding.technique} {finding.source.value}", "dim")
+    head.append(f"  {finding.host} → {finding.target}" if finding.target else f"  {finding.host}")
     when = clock(seen.first_ns)
     if seen.times > 1:
-        when = f"{when}–{clock(seen.last_ns)}, {seen.times} times"
-    reason = Text.assemble(finding.reason, ("  at ", "dim"), (when, "dim"))
-    lines: list[RenderableType] = [head, Padding(reason, (0, 0, 0, 5))]
-    if finding.evidence:
-        lines.append(Padding(Text(_evidence(finding.evidence), "dim"), (0, 0, 0, 5)))
-    return Group(*lines)
+        when += f" … {clock(seen.last_ns)}, told {seen.times} times"
+    head.append(f"  {when}", "cyan")
+    judged = f"{finding.layer.value} · {finding.technique} · {finding.source.value}"
+    small = f"{judged} · {_evidence(finding.evidence)}" if finding.evidence else judged
+    inset = (0, 0, 0, 5)
+    return Group(head, Padding(Text(finding.reason), inset), Padding(Text(small, "dim"), inset))
 
 
 def _evidence(evidence: Mapping[str, float | int | str]) -> str:

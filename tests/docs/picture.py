@@ -1,45 +1,38 @@
-"""Draws docs/images/run.svg: what `./dev run` prints on a terminal, run now and drawn as it is."""
+"""Draws the summary of a capture as a picture: `python -m tests.docs.picture CAPTURE OUT.svg`."""
 
-import io
-import os
-import re
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
+from threading import Event
 
 from rich.console import Console
-from rich.text import Text
+from rich.terminal_theme import TerminalTheme
 
-from tests.need import ROOT
+from fortress.cli.summary import summary
+from fortress.config import load
+from fortress.services import agent
+from fortress.sinks import Outputs
 
-PICTURE = ROOT / "docs" / "images" / "run.svg"
-COLUMNS = 104
+WIDTH = 96
+THEME = TerminalTheme(
+    (17, 20, 24),
+    (214, 219, 226),
+    [(40, 44, 52), (240, 82, 79), (80, 200, 120), (240, 180, 41), (90, 160, 240)]
+    + [(190, 130, 240), (70, 190, 200), (214, 219, 226)],
+    [(100, 108, 118), (255, 110, 105), (110, 225, 145), (255, 205, 80), (125, 185, 255)]
+    + [(210, 160, 255), (110, 215, 225), (255, 255, 255)],
+)
 
 
-def main() -> int:
-    """Replay the shipped capture and write the picture of its summary."""
-    capture = next((ROOT / "samples").glob("attack_day.pcap*"))
-    fortress = Path(sys.executable).parent / "fortress"
-    with tempfile.TemporaryDirectory() as state:
-        colours = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
-        done = subprocess.run(
-            [fortress, "up", "--replay", capture.relative_to(ROOT), "--once"],
-            cwd=ROOT,
-            env={**os.environ, **colours, "FORTRESS_STATE_DIR": state},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        shown = done.stdout.replace(state, "/var/lib/fortress")
-    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(shown), soft_wrap=True)
-    drawing = console.export_svg(title="./dev run")
-    PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_text(re.sub(r"\s*@font-face \{.*?\}\n", "\n", drawing, flags=re.DOTALL))
-    return 0
+def draw(capture: Path, out: Path) -> None:
+    """Replay the capture and write the picture of its summary."""
+    settings = load(environ={}).settings
+    outputs = Outputs([], "observe", lambda error: None)
+    report = agent.run(agent.Replay((str(capture),)), settings, outputs, Event())
+    console = Console(record=True, width=WIDTH, file=Path("/dev/null").open("w"), highlight=False)
+    console.print(summary(report, capture.name, {}))
+    title = f"fortress up --replay {capture.name} --once"
+    console.save_svg(str(out), title=title, theme=THEME, unique_id="fortress")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    draw(Path(sys.argv[1]), Path(sys.argv[2]))
