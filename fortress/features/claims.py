@@ -108,6 +108,7 @@ class ClaimWindows:
         rival = self._take_sides(of_row, mac, ns)
         other_target = (target.low[row] != sender.low[row]) | (target.high[row] != sender.high[row])
         unasked = (op[row] == REPLY) & other_target & ~self._was_asked(keys, ns)
+        unasked &= packets["src_mac"][row] == mac  # else another device said it, in mac's name
         touched, of_row = np.unique(of_row, return_inverse=True)
         self._count(touched, of_row, rival, unasked, ns)
         return self._read(touched, of_row, row, rival, gateways, ns)
