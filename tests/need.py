@@ -121,5 +121,4 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "tshark": programs("tshark", package="tshark"),
     "valgrind": programs("valgrind", package="valgrind"),
     "zstd": programs("zstd", package="zstd"),
-    "zstd": programs("zstd", package="zstd"),
 }
