@@ -43,6 +43,30 @@ def call(actor: str, seconds: int, at: float = 0.0) -> Step:
     return Step(actor, command, at=at, seconds=seconds + 15.0)
 
 
+def stream(actor: str, seconds: int, at: float = 0.0) -> Step:
+    """A camera's video: UDP one way at 4 Mbit/s to the recorder on the NAS, never answered."""
+    return Step(
+        actor, f"iperf3 -c {{nas}} -u -b 4M -l 1200 -t {seconds}", at=at, seconds=seconds + 15.0
+    )
+
+
+def speed_test(actor: str, megabytes: int, at: float = 0.0) -> Step:
+    """Eight connections at once to a server outside, as fast as they go."""
+    return Step(actor, f"iperf3 -c {{web}} -P 8 -R -n {megabytes}M", at=at, seconds=60)
+
+
+def many_servers(actor: str, times: int, every: float, at: float = 0.0) -> Step:
+    """One program that asks sixteen servers in turn, all of which answer."""
+    command = "curl -s -o /dev/null http://198.51.100.[10-25]/beat"
+    return Step(actor, command, at=at, times=times, every=every, jitter=0.5)
+
+
+def dead_server(actor: str, times: int, every: float, at: float = 0.0) -> Step:
+    """A program that asks, by the clock, for a server that is no longer there."""
+    command = "curl -s -m 4 http://203.0.113.200/status"
+    return Step(actor, command, at=at, times=times, every=every, exits=(7, 28))
+
+
 def bulk(actor: str, megabytes: int, at: float = 0.0) -> Step:
     """One TCP stream as fast as it goes, to the NAS."""
     return Step(actor, f"iperf3 -c {{nas}} -n {megabytes}M", at=at, seconds=60)
