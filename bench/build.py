@@ -20,21 +20,36 @@ FLAGS = (
 )
 
 
-def compiled(name: str, *extra: str, sources: tuple[Path, ...] = ()) -> Path:
-    """The program bench/<name>.c, built if it or what it includes changed."""
+def compiled(name: str, *libraries: str | Path) -> Path:
+    """The program bench/<name>.c, built if it, a header of the core or a library changed."""
     main = BENCH / f"{name}.c"
-    mixed = hashlib.sha256(repr((FLAGS, extra)).encode())
-    for path in (
-        main,
-        *sources,
-        *sorted((CORE / "include").rglob("*.*")),
-        *sorted((CORE / "src").glob("*.h")),
-    ):
-        mixed.update(path.read_bytes())
+    mixed = hashlib.sha256(repr((FLAGS, libraries)).encode())
+    headers = sorted(
+        path for folder in ("include", "src") for path in (CORE / folder).rglob("*.[hd]*")
+    )
+    for path in (main, *headers, *(Path(library) for library in libraries)):
+        if path.is_file():
+            mixed.update(path.read_bytes())
     out = OUT / f"{name}-{mixed.hexdigest()[:16]}"
     if not out.exists():
         OUT.mkdir(parents=True, exist_ok=True)
         partial = out.with_suffix(".partial")
-        subprocess.run(["gcc", *FLAGS, main, *sources, "-o", partial, *extra], check=True)
+        subprocess.run(["gcc", *FLAGS, main, "-o", partial, *libraries], check=True)
         partial.rename(out)
     return out
+
+
+def core_driver() -> Path:
+    """bench/core_driver.c with the core's own library, which CMake builds as it ships."""
+    folder = ROOT / ".cache" / "bench" / "core"
+    options = ("-G", "Ninja", "-DFX_PYTHON=OFF")
+    if not (folder / "build.ninja").exists():
+        _quietly("cmake", "-S", str(CORE), "-B", str(folder), *options)
+    _quietly("cmake", "--build", str(folder), "--target", "fx", "--parallel", "2")
+    return compiled("core_driver", folder / "libfx.a", "-lz", "-lzstd", "-lm")
+
+
+def _quietly(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stdout[-3000:]}{done.stderr[-1000:]}")

@@ -12,10 +12,8 @@ resolver must not share their flows.
 
 import hashlib
 import io
-import os
 import struct
 import subprocess
-import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,11 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.pcapio import Frames, Headers, count_flows, locate, read_ethernet, u16
+from tests.need import ROOT, SHARED
+from tests.shared_data import GROUPS, captures
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("FORTRESS_SHARED", ROOT.parent / "shared"))
 CACHE = ROOT / ".cache" / "bench"
-GROUPS = ("attack", "benign", "dns-benign", "dns-tunnel")
 SPAN_NS = 750 * 10**9
 START_NS = 1_700_000_000 * 10**9
 LONG_FLOW_PACKETS, LONG_FLOW_RATIO = 40, 14
@@ -48,20 +45,6 @@ RECIPES = (
     Recipe("big", "many short flows, odd packets left in", False,
         {"attack": 5, "benign": 5, "dns-benign": 3, "dns-tunnel": 5}),
 )  # fmt: skip
-
-
-def shared_captures(groups: tuple[str, ...] = GROUPS) -> list[Path]:
-    """Every capture of ../shared, unpacked into .cache once; FileNotFoundError without it."""
-    folder = CACHE / "shared"
-    for group in groups:
-        archive = SHARED / "data" / "pcap" / f"{group}.tar.xz"
-        done = folder / f"{group}.unpacked"
-        if not done.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="data")
-            done.touch()
-    return sorted(path for group in groups for path in (folder / group).iterdir())
 
 
 def build(recipe: Recipe) -> Path:
@@ -125,8 +108,8 @@ def _store(octets: NDArray[np.uint8], at: NDArray[np.int64], words: NDArray[np.u
 
 def _placed(recipe: Recipe) -> Iterator[Frames]:
     """Each copy of each capture of the recipe, its times moved into the 12.5 minutes."""
-    for path in shared_captures():
-        frames = read_ethernet(path)
+    for capture in captures():
+        frames = read_ethernet(capture.path)
         if frames is None or not len(frames):
             continue
         headers = locate(frames)
@@ -139,8 +122,8 @@ def _placed(recipe: Recipe) -> Iterator[Frames]:
         if length > SPAN_NS:
             relative = (relative * (SPAN_NS / length)).astype(np.int64)
             length = SPAN_NS
-        for copy in range(recipe.copies[path.parent.name]):
-            number = zlib.crc32(f"{path.name} {copy}".encode())
+        for copy in range(recipe.copies[capture.group]):
+            number = zlib.crc32(f"{capture.path.name} {copy}".encode())
             place = number * 174 % (SPAN_NS - length + 1)
             moved = replace(frames, time_ns=START_NS + relative + place)
             yield shifted(moved, headers, number >> 16)

@@ -200,6 +200,8 @@ int main(int argc, char **argv)
 		     -1, 0);
 	records = mmap(0, RECORDS * sizeof(*records), PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	madvise(slots, SLOTS * sizeof(*slots), MADV_HUGEPAGE); /* as the core does */
+	madvise(records, RECORDS * sizeof(*records), MADV_HUGEPAGE);
 	if (start == MAP_FAILED || slots == MAP_FAILED || records == MAP_FAILED ||
 	    fx_load32(start) != 0xa1b2c3d4)
 		return 1;

@@ -33,7 +33,7 @@ RIVAL = Rival(
     count,
     version,
     packets_within=0.002,
-    flows_within=0.005,
+    flows_within=0.01,
     differs_because="packets cut within or contradicting their IP header are skipped, ICMP type "
     "and code are ports to it, tunnelled packets count to the outer addresses; it reads a "
     "file without time-outs",

@@ -1,0 +1,242 @@
+"""docs/performance.md from the results of one run."""
+
+from collections.abc import Iterator
+
+from bench import ours, versus
+from bench.captures import RECIPES
+from bench.measure import Timing
+from bench.results import Measured, Results
+
+TARGETS = {"softflowd": 1.5, "nfpcapd": 2.0, "suricata": 5.0, "nfstream": 25.0}
+FLOOR_RATIO = 1.6
+BYTES_A_FLOW = 512
+REPLAY_PACKETS_S, REPLAY_FLOWS_S = 1_000_000, 50_000
+NOTE = "<!-- Made by ./dev bench; do not edit. -->\n"
+
+
+def page(results: Results) -> str:
+    """The whole page as Markdown."""
+    sections = (
+        head(results),
+        targets(results),
+        *(timings(measured) for measured in results.captures),
+        parts(results),
+        agreement(results),
+        method(results),
+        GUARDS,
+    )
+    return NOTE + "\n" + "\n".join(line for lines in sections for line in (*lines, ""))
+
+
+def head(results: Results) -> Iterator[str]:
+    yield "# Performance"
+    yield ""
+    yield "What Fortress costs, beside programs that do the same, on one machine in one run."
+    yield ""
+    yield from table(("fact", "value"), results.machine.items())
+    if results.absent:
+        yield ""
+        yield "Not compared: " + ", ".join(f"{k} ({v})" for k, v in results.absent.items()) + "."
+
+
+def targets(results: Results) -> Iterator[str]:
+    yield "## Targets"
+    yield ""
+    yield (
+        "A ratio is taken twice: of the medians and of the least CPU seconds of all rounds. "
+        "Neighbours on the machine disturb the first, the second is what the work itself costs."
+    )
+    yield ""
+    yield from table(("what", "target", "by medians", "by least", ""), target_rows(results))
+
+
+def target_rows(results: Results) -> Iterator[tuple[str, ...]]:
+    value = results.floor_instructions
+    yield judged(
+        "floor: instructions a packet", f"≤ {ours.FLOOR_LIMIT:.0f}", value, value, -ours.FLOOR_LIMIT
+    )
+    for measured in results.captures:
+        floor, core = measured.timings["floor"], measured.timings["core"]
+        values = ratio(core, floor)
+        yield judged(f"{measured.name}: core ÷ floor", f"≤ {FLOOR_RATIO}", *values, -FLOOR_RATIO)
+        for name, least in TARGETS.items():
+            if name in measured.timings:
+                values = ratio(measured.timings[name], measured.timings["core in Python"])
+                title = f"{measured.name}: {name} ÷ core in Python"
+                yield judged(title, f"≥ {least:g}", *values, least)
+        replay = measured.timings["fortress replay"]
+        for unit, count, least in (
+            ("packets", measured.counted.frames, REPLAY_PACKETS_S),
+            ("flows", measured.counted.count.records, REPLAY_FLOWS_S),
+        ):
+            values = (count / replay.median_s, count / replay.least_s)
+            title = f"{measured.name}: `fortress replay` {unit} a CPU second"
+            yield judged(title, f"≥ {least:,}", *values, least, "{:,.0f}")
+    value = results.bytes_a_flow
+    yield judged("memory a flow, table full", f"≤ {BYTES_A_FLOW}", value, value, -BYTES_A_FLOW)
+
+
+def judged(
+    what: str, target: str, median: float, least: float, limit: float, form: str = "{:.2f}"
+) -> tuple[str, ...]:
+    """A row; a negative limit is an upper one."""
+    met = [value >= limit if limit > 0 else value <= -limit for value in (median, least)]
+    word = "met" if all(met) else "met by least only" if met[1] else "**not met**"
+    return what, target, form.format(median), form.format(least), word
+
+
+def ratio(above: Timing, below: Timing) -> tuple[float, float]:
+    return above.median_s / below.median_s, above.least_s / below.least_s
+
+
+def timings(measured: Measured) -> Iterator[str]:
+    count = measured.counted
+    yield f"## {measured.name.capitalize()}: {measured.meaning}"
+    yield ""
+    yield (
+        f"{count.frames:,} packets ({count.count.packets:,} of them IP), {count.count.flows:,} "
+        f"5-tuples, {measured.file_bytes / 1e6:.0f} MB, from the page cache. CPU seconds of the "
+        "whole process, children included."
+    )
+    yield ""
+    meanings = {side.name: side.meaning for side in ours.SIDES}
+    core = measured.timings["core in Python"]
+    rows = []
+    for name, timing in sorted(measured.timings.items(), key=lambda item: item[1].least_s):
+        rows.append(
+            (
+                name,
+                f"{timing.median_s:.3f}",
+                f"{timing.least_s:.3f}",
+                f"{count.frames / timing.least_s / 1e6:.2f} M",
+                f"{timing.least_s / core.least_s:.2f}",
+                f"{timing.peak_rss_bytes / 1e6:.0f} MB",
+                str(len(timing.usages)),
+                meanings.get(name, ""),
+            )
+        )
+    yield from table(
+        ("", "CPU s, median", "least", "packets/CPU s", "× core in Python", "peak RSS", "runs", ""),
+        rows,
+    )
+    yield ""
+    calls = 1e6 * count.calls / count.frames
+    yield (
+        f"The core in Python takes {count.calls:,} cffi calls, {calls:.0f} for a million "
+        "packets: one a batch, and a batch ends with its second of capture time. "
+        f"{count.flows_peak:,} flows were alive at once. The floor maps the file into memory and "
+        "has no time-outs, hence its memory."
+    )
+
+
+def parts(results: Results) -> Iterator[str]:
+    yield "## Parts of the program"
+    yield ""
+    yield f"On {results.captures[-1].name}, each step alone, thread CPU time, least of three."
+    yield ""
+    rows = (
+        (part.name, f"{part.least_s:.3f}", f"{part.units:,}", part.what,
+         f"{1e6 * part.least_s / part.units:.2f}" if part.units else "")
+        for part in results.parts
+    )  # fmt: skip
+    yield from table(("step", "CPU s", "units", "unit", "µs a unit"), rows)
+
+
+def agreement(results: Results) -> Iterator[str]:
+    yield "## Agreement"
+    yield ""
+    yield (
+        "Checked before time is taken: IP packets counted, and different 5-tuples with both "
+        "directions as one. Records are what each writes: time-outs and directions split flows."
+    )
+    for measured in results.captures:
+        rows = [("core", *numbers(measured.counted.count), "", "")]
+        rows += [
+            (
+                one.name,
+                *numbers(one.count),
+                f"{100 * one.packets_apart:.2f} %",
+                f"{100 * one.flows_apart:.2f} %",
+            )
+            for one in measured.agreements
+        ]
+        yield ""
+        yield f"### On {measured.name}"
+        yield ""
+        heads = ("", "IP packets", "5-tuples", "records", "packets apart", "5-tuples apart")
+        yield from table(heads, rows)
+    yield ""
+    yield "Why they differ:"
+    yield ""
+    for one in results.captures[-1].agreements:
+        yield f"- {one.name}: {one.why}."
+
+
+def numbers(count: versus.Count) -> tuple[str, str, str]:
+    return f"{count.packets:,}", f"{count.flows:,}", f"{count.records:,}"
+
+
+def method(results: Results) -> Iterator[str]:
+    yield "## How"
+    yield ""
+    yield (
+        "`./dev bench` builds two captures from the shared ones (they are not part of the "
+        "project), checks that all contenders find the same, and runs them in turn, so that a "
+        "slow minute hits all of them."
+    )
+    yield ""
+    for recipe in RECIPES:
+        copies = ", ".join(f"{group} {count}×" for group, count in recipe.copies.items())
+        yield f"- **{recipe.name}**: {recipe.meaning}; {copies}."
+    yield ""
+    yield from table(("contender", "version", "command"), commands(results))
+
+
+def commands(results: Results) -> Iterator[tuple[str, str, str]]:
+    versions = results.versions
+    yield "floor", "", "`floor CAPTURE`"
+    yield "core", "", "`core_driver CAPTURE`"
+    yield "core in Python", "", "`python bench/programs/core_flows.py CAPTURE`"
+    yield "fortress replay", "", "`fortress replay CAPTURE --out DIR`"
+    yield from (
+        (name, versions[name], f"`{command}`")
+        for name, command in COMMANDS.items()
+        if name in versions
+    )
+
+
+def table(heads: tuple[str, ...], rows: object) -> Iterator[str]:
+    yield "| " + " | ".join(heads) + " |"
+    yield "| " + " | ".join("---" for _ in heads) + " |"
+    for row in rows:  # type: ignore[attr-defined]
+        yield "| " + " | ".join(row) + " |"
+
+
+COMMANDS = {
+    "softflowd": "softflowd -r CAPTURE -d -v 9 -m 400000 -n 127.0.0.1:19999",
+    "nfpcapd": "nfpcapd -r CAPTURE -w DIR -e 1800,120",
+    "suricata": "suricata -c bench/versus/suricata.yaml -r CAPTURE -l DIR -k none -S /dev/null "
+    "--runmode single",
+    "nfstream": "python bench/programs/nfstream_flows.py CAPTURE",
+    "dpkt": "python bench/programs/dpkt_flows.py CAPTURE",
+}
+GUARDS = """\
+## Against regressions
+
+Two guards, neither of which needs the shared captures:
+
+- `tests/instructions` counts instructions with callgrind and fails above + 5 % of what was
+  recorded: it does not depend on the machine's mood, and runs with the tests.
+- `bench/` is a pytest-benchmark suite over the shipped samples. Save a run, change something,
+  compare:
+
+```sh
+.venv/bin/pytest bench --benchmark-only --benchmark-autosave
+.venv/bin/pytest bench --benchmark-only --benchmark-compare --benchmark-compare-fail=median:10%
+```
+
+The second command fails when a median got more than 10 % slower than in the last saved run; runs
+are kept in `.benchmarks`. `bench/show_regression.sh` shows that it does: it saves a run, makes the
+benched code slower by `FORTRESS_BENCH_SLOWER=0.5` (a busy loop in the bench, none in the product),
+and expects the comparison to fail.
+""".splitlines()
