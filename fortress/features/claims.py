@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from fortress.features.fans import SECOND
 from fortress.features.keys import (
     ABSENT,
     Addresses,
@@ -24,19 +23,20 @@ from fortress.features.keys import (
     key_of,
     words,
 )
-from fortress.features.panes import Panes
+from fortress.features.panes import MINUTE, SECOND, Panes
 from fortress.features.rows import Attempts, Columns, Table
 
 REQUEST, REPLY, SOLICITATION, ADVERTISEMENT = 1, 2, 135, 136
 HANDOVER_S = 300
 ASKED_S = 5
+DISPUTE_S = 300
 PACKET_COLUMNS = ("time_ns", "src_addr", "dst_addr", "src_mac", "arp_mac", "arp_op", "iface")
 CLAIMS = {
     "row": "number of a packet row of the tick in which the guilty side makes its claim",
     "guilty_mac": "the side with more unrequested replies, else the rival",
     "other_mac": "the other side, 0 = nobody contradicts",
     "guilty_claims": "claims of the guilty side, last minute",
-    "other_claims": "claims of the other side, last five minutes",
+    "disputed": "1 = another MAC claimed the address within the last five minutes, too",
     "unrequested": "replies of the guilty side that nobody asked for, last minute",
     "gateway": "1 = the address is the gateway's",
     "guilty_addresses": "addresses the guilty MAC holds or disputes",
@@ -70,14 +70,13 @@ class ClaimWindows:
         self._holder = np.zeros(capacity, np.uint64)
         self._rival = np.zeros(capacity, np.uint64)
         self._spoke_ns = np.zeros(capacity, np.int64)  # when the holder last claimed
-        self._minute = Panes(capacity, 4, 4, 15 * SECOND, distinct=False)
-        self._longer = Panes(capacity, 4, 5, 60 * SECOND, distinct=False)
+        self._rival_ns = np.zeros(capacity, np.int64)  # when the rival did
+        self._panes = Panes(capacity, 4, MINUTE)
 
     @property
     def memory_bytes(self) -> int:
         """What the table holds at most."""
-        windows = self._minute.memory_bytes + self._longer.memory_bytes
-        return windows + (80 + 24) * self.table.capacity
+        return self._panes.memory_bytes + (88 + 24) * self.table.capacity
 
     def observe(self, packets: Columns, gateways: UInt64, ns: int) -> Table:
         """The rows of CLAIMS of a tick; `gateways` are the MACs that packets from elsewhere come
@@ -88,7 +87,7 @@ class ClaimWindows:
         asks = np.flatnonzero(op == REQUEST)
         if len(asks):
             asked = group(key_of(self._secret, target.high[asks], target.low[asks]))
-            self._asked.admit(asked.keys, ns)
+            self._asked.admit(asked, ns)
 
         sender = words(packets["src_addr"])
         row = np.flatnonzero((op != 0) & (mac != 0) & _is_specified(sender) & ~_is_shared(mac))
@@ -96,7 +95,7 @@ class ClaimWindows:
             return {}
         keys = key_of(self._secret, sender.high[row], sender.low[row])
         same = group(keys)
-        slots, fresh = self.table.admit(same.keys, ns)
+        slots, fresh = self.table.admit(same, ns)
         begun = np.isin(slots, fresh)
         self._high[slots[begun]] = sender.high[row[same.first[begun]]]
         self._low[slots[begun]] = sender.low[row[same.first[begun]]]
@@ -109,6 +108,10 @@ class ClaimWindows:
         other_target = (target.low[row] != sender.low[row]) | (target.high[row] != sender.high[row])
         unasked = (op[row] == REPLY) & other_target & ~self._was_asked(keys, ns)
         unasked &= packets["src_mac"][row] == mac  # else another device said it, in mac's name
+        worth = unasked | (self._rival[of_row] != 0)  # nobody disputes the rest
+        if not worth.any():
+            return {}
+        of_row, row, rival, unasked = of_row[worth], row[worth], rival[worth], unasked[worth]
         touched, of_row = np.unique(of_row, return_inverse=True)
         self._count(touched, of_row, rival, unasked, ns)
         return self._read(touched, of_row, row, rival, gateways, ns)
@@ -123,8 +126,7 @@ class ClaimWindows:
         self._holder[slots] = holders
         self._rival[slots] = 0
         self._spoke_ns[slots] = ns
-        self._minute.forget(slots)
-        self._longer.forget(slots)
+        self._panes.forget(slots)
 
     def _take_sides(self, of_row: Slots, mac: UInt64, ns: int) -> Bool:
         lapsed = (mac != self._holder[of_row]) & (ns - self._spoke_ns[of_row] > HANDOVER_S * SECOND)
@@ -132,6 +134,7 @@ class ClaimWindows:
         rival = mac != self._holder[of_row]
         self._spoke_ns[of_row[~rival]] = ns
         self._rival[of_row[rival]] = mac[rival]
+        self._rival_ns[of_row[rival]] = ns
         return np.asarray(rival, np.bool_)
 
     def _was_asked(self, keys: UInt64, ns: int) -> Bool:
@@ -149,23 +152,21 @@ class ClaimWindows:
             (_RIVAL_UNASKED, rival & unasked),
         ):
             counts[:, column] = np.bincount(of_row[chosen], minlength=len(touched))
-        self._minute.add(touched, counts, ns)
-        self._longer.add(touched, counts, ns)
+        self._panes.add(touched, counts, ns)
 
     def _read(
         self, slots: Slots, of_row: Slots, row: Slots, rival: Bool, gateways: UInt64, ns: int
     ) -> Table:
-        minute, longer = self._minute.totals(slots, ns), self._longer.totals(slots, ns)
-        disputed = longer[:, _RIVAL] > 0
+        minute = self._panes.totals(slots, ns)[0]
+        disputed = ns - self._rival_ns[slots] <= DISPUTE_S * SECOND
+        disputed &= (self._rival[slots] != 0) & (ns - self._spoke_ns[slots] <= DISPUTE_S * SECOND)
         by_rival = disputed & (minute[:, _RIVAL_UNASKED] >= minute[:, _HOLDER_UNASKED])
         sample = np.full(len(slots), ABSENT, np.intp)
         guilty_row = rival == by_rival[of_row]
         sample[of_row[guilty_row]] = row[guilty_row]
         unrequested = np.where(by_rival, minute[:, _RIVAL_UNASKED], minute[:, _HOLDER_UNASKED])
         chosen = np.flatnonzero((sample != ABSENT) & (disputed | (unrequested > 0)))
-        slots, by_rival, minute, longer = (
-            slots[chosen], by_rival[chosen], minute[chosen], longer[chosen],
-        )  # fmt: skip
+        slots, by_rival, minute = slots[chosen], by_rival[chosen], minute[chosen]
         holder, challenger = self._holder[slots], self._rival[slots]
         guilty = np.where(by_rival, challenger, holder)
         other = np.where(disputed[chosen], np.where(by_rival, holder, challenger), np.uint64(0))
@@ -177,7 +178,7 @@ class ClaimWindows:
             "guilty_mac": guilty,
             "other_mac": other,
             "guilty_claims": np.where(by_rival, minute[:, _RIVAL], minute[:, _HOLDER]),
-            "other_claims": np.where(by_rival, longer[:, _HOLDER], longer[:, _RIVAL]),
+            "disputed": disputed[chosen],
             "unrequested": unrequested[chosen],
             "gateway": np.isin(guilty, gateways) | np.isin(other, gateways),
             "guilty_addresses": addresses,

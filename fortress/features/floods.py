@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How hard each target is hit in one tick: rates, half-open connections, and how many send.
 
-No state but the tick's own rows, so a flood of spoofed sources fills no table. A tick in which no
-target can have been hit hard (few new flows, no flow of many packets) costs two comparisons.
+No state but the tick's own rows, so a flood of spoofed sources fills no table. A tick in which
+nobody gets SYNs, pings or unanswered UDP by the dozen costs a few comparisons.
 """
 
 from __future__ import annotations
@@ -10,10 +10,20 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fortress.features.keys import Addresses, Bool, Groups, group, key_of, words
+from fortress.features.keys import (
+    Addresses,
+    Bool,
+    Groups,
+    Slots,
+    UInt64,
+    group,
+    key_of,
+    words,
+)
 from fortress.features.rows import ACK, ICMP, ICMP6, SYN, TCP, UDP, Columns, Table
 
-FEWEST = 50  # packets or new flows a tick below which a target is not looked at
+FEWEST = 50  # suspicious packets a tick below which a target is not looked at
+_ANSWERS_PER = 50  # UDP packets to a target for each of its answers from which a flow is suspicious
 
 TARGETS = {
     "row": "number of the interval row with the most packets to the target",
@@ -34,24 +44,33 @@ TARGETS = {
 
 
 def targets(rows: Columns, secret: int) -> Table:
-    """The rows of TARGETS for every target that got FEWEST packets or new flows in this tick."""
-    pkts, new = rows["orig_pkts"], rows["is_new"]
-    proto = rows["proto"]
-    if not len(pkts) or (np.count_nonzero(new) < FEWEST and int(pkts.max()) < FEWEST):
+    """The rows of TARGETS for every target that got FEWEST packets nobody answers in this tick."""
+    proto, pkts = rows["proto"], rows["orig_pkts"]
+    tcp, udp = proto == TCP, proto == UDP
+    icmp = (proto == ICMP) | (proto == ICMP6)
+    half_open = tcp & (rows["is_new"] != 0) & ((rows["orig_tcp_flags"] & (SYN | ACK)) == SYN)
+    one_sided = udp & (rows["resp_pkts"] * _ANSWERS_PER < pkts)
+    suspect = np.flatnonzero(half_open | one_sided | icmp)
+    if not len(suspect) or pkts[suspect].sum() < FEWEST:
         return {}
-    address = words(rows["resp_addr"])
-    proto = np.where(proto == ICMP6, np.uint8(ICMP), proto)
-    wanted = (proto == TCP) | (proto == UDP) | (proto == ICMP)
-    keys = key_of(secret, address.high, address.low) ^ proto
-    chosen = np.flatnonzero(wanted)
-    groups = group(keys[chosen])
-    hit = np.bincount(groups.of_row, pkts[chosen], len(groups.keys))
-    hot = hit >= FEWEST
-    if not hot.any():
+    kind = np.where(icmp, np.uint8(ICMP), proto)
+    keys = _target_keys(rows, suspect, kind, secret)
+    groups = group(keys)
+    hit = np.bincount(groups.of_row, pkts[suspect], len(groups.keys))
+    hot = groups.keys[hit >= FEWEST]
+    if not len(hot):
         return {}
-    mine = hot[groups.of_row]
-    chosen, of_row = chosen[mine], (np.cumsum(hot) - 1)[groups.of_row[mine]]
-    return _measure({name: rows[name][chosen] for name in _READS}, chosen, of_row, secret)
+    row = np.flatnonzero(tcp | udp | icmp)
+    keys = _target_keys(rows, row, kind, secret)
+    at = np.minimum(np.searchsorted(hot, keys), len(hot) - 1)
+    mine = hot[at] == keys
+    row = row[mine]
+    return _measure({name: rows[name][row] for name in _READS}, row, at[mine], secret)
+
+
+def _target_keys(rows: Columns, row: Slots, kind: npt.NDArray[np.uint8], secret: int) -> UInt64:
+    address = words(rows["resp_addr"][row])
+    return key_of(secret, address.high, address.low) ^ kind[row]
 
 
 _READS = (

@@ -45,13 +45,15 @@ class Addresses(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Rows with equal keys: the keys in order of first appearance, a first row of each, and each
-    row's group.
-    """
+    """Rows with equal keys: the keys sorted, the first row of each, and each row's group."""
 
     keys: UInt64
-    first: npt.NDArray[np.intp]
-    of_row: npt.NDArray[np.intp]
+    first: Slots
+    of_row: Slots
+
+    def some(self, chosen: Bool) -> Groups:
+        """Some groups, without their rows."""
+        return Groups(self.keys[chosen], self.first[chosen], self.of_row[:0])
 
 
 def words(addresses: npt.NDArray[np.void]) -> Addresses:
@@ -128,12 +130,17 @@ def as_host(address: Addresses) -> Addresses:
 
 
 def group(keys: UInt64) -> Groups:
-    """The distinct keys in order of first appearance, whatever their values."""
-    distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    return Groups(distinct[order], first[order], place[inverse])
+    """The distinct keys and who has them."""
+    order = np.argsort(keys)
+    ordered = keys[order]
+    begins = np.empty(len(keys), np.bool_)
+    begins[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+    of_row = np.empty(len(keys), np.intp)
+    of_row[order] = np.cumsum(begins) - 1
+    starts = np.flatnonzero(begins)
+    first = np.minimum.reduceat(order, starts) if len(starts) else order
+    return Groups(ordered[starts], first, of_row)
 
 
 class KeyTable:
@@ -167,22 +174,22 @@ class KeyTable:
         found: Slots = np.where(self._keys[at] == keys, self._slots[at], ABSENT)
         return found
 
-    def admit(self, keys: UInt64, tick: int) -> tuple[Slots, Slots]:
-        """The slot of each of these distinct keys, and which slots are new; ABSENT where there is
-        no room.
-        """
-        slots = self.find(keys)
-        self.last_tick[slots[slots != ABSENT]] = tick
-        missing = np.flatnonzero(slots == ABSENT)
-        if not len(missing):
-            return slots, missing
+    def admit(self, groups: Groups, tick: int) -> tuple[Slots, Slots]:
+        """The slot of each group's key, and which slots are new; ABSENT where there is no room."""
+        slots = self.find(groups.keys)
+        known = slots != ABSENT
+        self.last_tick[slots[known]] = tick
+        if known.all():
+            return slots, slots[:0]
+        missing = np.flatnonzero(~known)
+        missing = missing[np.argsort(groups.first[missing])]  # in order of first appearance
         self._make_room(len(missing), tick)
         fresh = self._take(len(missing))
         self.refusals += len(missing) - len(fresh)
         missing = missing[: len(fresh)]
         slots[missing] = fresh
         self.last_tick[fresh] = tick
-        self._index(keys[missing], fresh)
+        self._index(groups.keys, slots, np.sort(missing))
         return slots, fresh
 
     def clear(self) -> None:
@@ -214,8 +221,12 @@ class KeyTable:
         start, self._used = self._used, self._used + unused
         return np.concatenate((reused, np.arange(start, start + unused)))
 
-    def _index(self, keys: UInt64, slots: Slots) -> None:
-        order = np.argsort(keys)
-        at = np.searchsorted(self._keys, keys[order])
-        self._keys = np.insert(self._keys, at, keys[order])
-        self._slots = np.insert(self._slots, at, slots[order])
+    def _index(self, keys: UInt64, slots: Slots, fresh: Slots) -> None:
+        at = np.searchsorted(self._keys, keys[fresh]) + np.arange(len(fresh))
+        total = len(self._keys) + len(fresh)
+        old = np.ones(total, np.bool_)
+        old[at] = False
+        merged_keys, merged_slots = np.empty(total, np.uint64), np.empty(total, np.intp)
+        merged_keys[at], merged_slots[at] = keys[fresh], slots[fresh]
+        merged_keys[old], merged_slots[old] = self._keys, self._slots
+        self._keys, self._slots = merged_keys, merged_slots

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fortress.features.fans import SECOND
 from fortress.features.keys import ABSENT, KeyTable, as_host, group, key_of, words
-from fortress.features.panes import Panes
+from fortress.features.panes import HOUR, SECOND, TWO_MINUTES, Panes
 from fortress.features.rows import TCP, Columns, Table
 
 
@@ -57,6 +56,8 @@ LOGINS = {
     "server_bytes": "mean payload of the server in a try, last hour",
 }
 _PORTS = np.array([service.port for service in SERVICES], np.uint16)
+_IS_LOGIN = np.zeros(65536, np.bool_)
+_IS_LOGIN[_PORTS] = True
 _LEAST = np.array([service.least for service in SERVICES], np.int64)
 _MOST = np.array([service.most for service in SERVICES], np.int64)
 _TRIES, _OTHERS, _BYTES, _SQUARES = range(4)
@@ -68,18 +69,17 @@ class LoginWindows:
     def __init__(self, secret: int, capacity: int = 4096) -> None:
         self._secret = secret
         self.table = KeyTable(capacity)
-        self._fast = Panes(capacity, 4, 8, 15 * SECOND, distinct=False)
-        self._slow = Panes(capacity, 4, 4, 900 * SECOND, distinct=False)
+        self._panes = Panes(capacity, 4, TWO_MINUTES, HOUR)
 
     @property
     def memory_bytes(self) -> int:
         """What the windows hold at most."""
-        return self._fast.memory_bytes + self._slow.memory_bytes + 32 * self.table.capacity
+        return self._panes.memory_bytes + 32 * self.table.capacity
 
     def observe(self, flows: Columns, ns: int) -> Table:
         """The rows of LOGINS that saw a try among the flows that ended in this tick."""
         port = flows["resp_port"]
-        row = np.flatnonzero(np.isin(port, _PORTS) & (flows["proto"] == TCP))
+        row = np.flatnonzero(_IS_LOGIN[port] & (flows["proto"] == TCP))
         if not len(row):
             return {}
         said = flows["resp_payload_bytes"][row].astype(np.int64)
@@ -106,11 +106,10 @@ class LoginWindows:
             (_TRIES, tried), (_OTHERS, ~tried), (_BYTES, said * tried), (_SQUARES, said**2 * tried),
         ):  # fmt: skip
             counts[:, column] = np.bincount(groups.of_row, values, len(groups.keys))
-        slots, fresh = self.table.admit(groups.keys, ns)
+        slots, fresh = self.table.admit(groups, ns)
         known = slots != ABSENT
-        for window in (self._fast, self._slow):
-            window.forget(fresh)
-            window.add(slots[known], counts[known], ns)
+        self._panes.forget(fresh)
+        self._panes.add(slots[known], counts[known], ns)
         known &= counts[:, _TRIES] > 0
         return self._read(slots[known], row[groups.first[known]], port, ns)
 
@@ -125,7 +124,7 @@ class LoginWindows:
         port: npt.NDArray[np.generic],
         ns: int,
     ) -> Table:
-        fast, slow = self._fast.totals(slots, ns), self._slow.totals(slots, ns)
+        fast, slow = self._panes.totals(slots, ns)
         tries = slow[:, _TRIES]
         mean = slow[:, _BYTES] / np.maximum(tries, 1)
         variance = np.maximum(slow[:, _SQUARES] / np.maximum(tries, 1) - mean**2, 0)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sliding windows over capture time: a ring of panes of counters and registers for each slot of a
+"""Sliding windows over capture time: rings of panes of counters and registers for each slot of a
 table.
 
 A window of `panes` × `pane_ns` moves on by a pane at a time. Nothing is swept: a pane that has
-fallen out of the window is cleared when its slot is next written, and left out when it is read.
+fallen out of its window is cleared when its slot is next written, and left out when it is read.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,68 +16,88 @@ import numpy.typing as npt
 from fortress.features import hll
 from fortress.features.keys import Slots, UInt64
 
+SECOND = 1_000_000_000
 _NEVER = np.iinfo(np.int64).min
 Float64 = npt.NDArray[np.float64]
 
 
-class Panes:
-    """Counters (float32) and, where `distinct`, 128 HyperLogLog registers for each slot and pane.
+class Span(NamedTuple):
+    """The length of one window."""
 
-    Memory is capacity × panes × (8 + 4·counters [+ 128]) bytes.
+    panes: int
+    pane_ns: int
+
+
+MINUTE = Span(4, 15 * SECOND)  # 45 to 60 s
+TWO_MINUTES = Span(8, 15 * SECOND)
+TEN_MINUTES = Span(5, 120 * SECOND)
+HOUR = Span(4, 900 * SECOND)  # 45 to 60 min
+
+
+class Panes:
+    """Counters (float32) and, where `distinct`, 128 HyperLogLog registers for each slot, over each
+    span.
+
+    Memory is capacity × panes of all spans × (8 + 4·counters [+ 128]) bytes.
     """
 
-    def __init__(
-        self, capacity: int, counters: int, panes: int, pane_ns: int, *, distinct: bool = True
-    ) -> None:
-        self.panes = panes
-        self.pane_ns = pane_ns
-        self._number = np.full((capacity, panes), _NEVER, np.int64)
+    def __init__(self, capacity: int, counters: int, *spans: Span, distinct: bool = False) -> None:
+        panes = sum(span.panes for span in spans)
+        self._pane_ns = np.array([span.pane_ns for span in spans])
+        self._panes = np.array([span.panes for span in spans])
+        self._begins = np.concatenate(([0], np.cumsum(self._panes)[:-1]))
+        self._numbers = np.full((capacity, panes), _NEVER, np.int64)
         self._counters = np.zeros((capacity, panes, counters), np.float32)
         self._registers = np.zeros((capacity, panes, hll.REGISTERS * distinct), np.uint8)
 
     @property
     def memory_bytes(self) -> int:
-        """What the window holds, whether in use or not."""
-        return self._number.nbytes + self._counters.nbytes + self._registers.nbytes
+        """What the windows hold, whether in use or not."""
+        return self._numbers.nbytes + self._counters.nbytes + self._registers.nbytes
 
     def forget(self, slots: Slots) -> None:
         """Empties slots that go to a new key."""
-        self._number[slots] = _NEVER
+        self._numbers[slots] = _NEVER
 
-    def add(self, slots: Slots, counts: npt.NDArray[np.float32], time_ns: int) -> None:
-        """Adds a row of counts to each of these distinct slots."""
-        ring = self._open(slots, time_ns)
-        self._counters[slots, ring] += counts
+    def add(self, slots: Slots, counts: npt.NDArray[np.float32], ns: int) -> None:
+        """Adds a row of counts to each of these distinct slots, in every span."""
+        number, pane = self._now(ns)
+        at = slots[:, None]
+        slot, span = np.nonzero(self._numbers[at, pane] != number)
+        if len(slot):
+            stale = slots[slot], pane[span]
+            self._numbers[stale] = number[span]
+            self._counters[stale] = 0
+            self._registers[stale] = 0
+        self._counters[at, pane] += counts[:, None, :]
 
-    def insert(self, slots: Slots, hashes: UInt64, time_ns: int) -> None:
-        """Tells the registers of slots (which may repeat) of the things with these hashes; call
-        `add` first.
+    def insert(self, slots: Slots, hashes: UInt64, ns: int) -> None:
+        """Tells the registers of slots (which may repeat) of the things with these hashes, after
+        `add`.
         """
         register, rank = hll.places(hashes)
-        ring = (time_ns // self.pane_ns) % self.panes
-        at = (slots * self.panes + ring) * hll.REGISTERS + register
-        np.maximum.at(self._registers.reshape(-1), at, rank)
+        _, pane = self._now(ns)
+        at = slots * self._numbers.shape[1] + pane[:, None]
+        at = at * hll.REGISTERS + register
+        np.maximum.at(self._registers.reshape(-1), at.reshape(-1), np.tile(rank, len(pane)))
 
-    def totals(self, slots: Slots, time_ns: int) -> Float64:
-        """The counters of each slot over the window, shape (slots, counters)."""
-        live = self._live(slots, time_ns)
-        total: Float64 = np.einsum("spc,sp->sc", self._counters[slots], live, dtype=np.float64)
-        return total
+    def totals(self, slots: Slots, ns: int) -> Float64:
+        """The counters of each slot, shape (spans, slots, counters)."""
+        live = self._counters[slots] * self._live(slots, ns)[:, :, None]
+        total = np.add.reduceat(live, self._begins, axis=1, dtype=np.float64)
+        return np.asarray(total.swapaxes(0, 1))
 
-    def distinct(self, slots: Slots, time_ns: int) -> Float64:
-        """How many different things each slot saw in the window."""
-        live = self._live(slots, time_ns)
-        return hll.estimate((self._registers[slots] * live[:, :, None]).max(axis=1))
+    def distinct(self, slots: Slots, ns: int) -> Float64:
+        """How many different things each slot saw, shape (spans, slots)."""
+        live = self._registers[slots] * self._live(slots, ns)[:, :, None]
+        joined = np.maximum.reduceat(live, self._begins, axis=1)
+        told = hll.estimate(joined.reshape(-1, hll.REGISTERS))
+        return np.asarray(told.reshape(len(slots), -1).T)
 
-    def _live(self, slots: Slots, time_ns: int) -> npt.NDArray[np.bool_]:
-        return self._number[slots] > time_ns // self.pane_ns - self.panes
+    def _now(self, ns: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        number = ns // self._pane_ns
+        return number, self._begins + number % self._panes
 
-    def _open(self, slots: Slots, time_ns: int) -> int:
-        number = time_ns // self.pane_ns
-        ring = int(number % self.panes)
-        stale = slots[self._number[slots, ring] != number]
-        if len(stale):
-            self._number[stale, ring] = number
-            self._counters[stale, ring] = 0
-            self._registers[stale, ring] = 0
-        return ring
+    def _live(self, slots: Slots, ns: int) -> npt.NDArray[np.bool_]:
+        oldest = np.repeat(ns // self._pane_ns - self._panes, self._panes)
+        return np.asarray(self._numbers[slots] > oldest, np.bool_)

@@ -9,10 +9,11 @@ look regular.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from fortress.features.fans import SECOND
 from fortress.features.keys import (
     ABSENT,
     KeyTable,
@@ -24,6 +25,7 @@ from fortress.features.keys import (
     key_of,
     words,
 )
+from fortress.features.panes import SECOND
 from fortress.features.rows import TCP, UDP, Columns, Table
 
 KEPT = 16  # gaps kept of each service
@@ -91,7 +93,7 @@ class Rhythms:
         size = (flows["orig_bytes"][row] + flows["resp_bytes"][row])[groups.first]
         more = np.bincount(groups.of_row, minlength=len(began)) - 1
 
-        slots, fresh = self.table.admit(groups.keys, ns)
+        slots, fresh = self.table.admit(groups, ns)
         self._forget(fresh)
         known = np.flatnonzero(slots != ABSENT)
         slots, rows = slots[known], row[groups.first[known]]
@@ -131,10 +133,10 @@ class Rhythms:
             return {}
         seen = self._seen[slots]
         kept = np.minimum(seen, KEPT)
-        gaps = np.where(np.arange(KEPT) < kept[:, None], self._gaps[slots], np.nan)
-        sizes = np.where(np.arange(KEPT) < kept[:, None], self._sizes[slots], np.nan)
-        gap, gap_spread = _median_and_spread(gaps)
-        size, size_spread = _median_and_spread(sizes)
+        unused = np.arange(KEPT) >= kept[:, None]
+        gaps, sizes = self._gaps[slots], self._sizes[slots]
+        gap, gap_spread = _median_and_spread(gaps, unused, kept)
+        size, size_spread = _median_and_spread(sizes, unused, kept)
         return {
             "row": row,
             "proto": flows["proto"][row],
@@ -146,16 +148,23 @@ class Rhythms:
             "gap_spread": gap_spread,
             "size_bytes": size,
             "size_spread": size_spread,
-            "span_s": np.nansum(gaps, axis=1),
+            "span_s": np.where(unused, 0, gaps).sum(axis=1, dtype=np.float64),
         }
 
 
 def _median_and_spread(
-    values: npt.NDArray[np.float32],
+    values: npt.NDArray[np.float32], unused: npt.NDArray[np.bool_], kept: Slots
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The median of each row without its NaN (at the end), and the median absolute deviation by the
-    median.
-    """
-    median = np.nanmedian(values, axis=1).astype(np.float64)
-    deviation = np.nanmedian(np.abs(values - median[:, None]), axis=1)
+    """The median of each row's first `kept` values, and the median absolute deviation by it."""
+    median = _median(values, unused, kept)
+    deviation = _median(np.abs(values - median[:, None]), unused, kept)
     return median, deviation / np.maximum(median, 1e-9)
+
+
+def _median(
+    values: npt.NDArray[np.floating[Any]], unused: npt.NDArray[np.bool_], kept: Slots
+) -> npt.NDArray[np.float64]:
+    ordered = np.sort(np.where(unused, np.inf, values), axis=1)
+    row = np.arange(len(ordered))
+    middle = ordered[row, (kept - 1) // 2] + ordered[row, kept // 2]
+    return np.asarray(middle / 2, np.float64)

@@ -69,16 +69,14 @@ class Windows:
     @property
     def memory_bytes(self) -> int:
         """What all windows hold at most."""
-        held = [table.memory_bytes for table in self._fans.tables.values()]
-        return sum(held) + sum(
-            part.memory_bytes for part in (self._logins, self._rhythms, self._claims)
-        )
+        parts = (self._fans, self._logins, self._rhythms, self._claims)
+        return sum(part.memory_bytes for part in parts)
 
     @property
     def tables(self) -> dict[str, KeyTable]:
         """The bounded tables by name, for their counters of evictions and refusals."""
-        fan = {name: table.table for name, table in self._fans.tables.items()}
-        return fan | {
+        return {
+            "fans": self._fans.table,
             "logins": self._logins.table,
             "services": self._rhythms.table,
             "claims": self._claims.table,

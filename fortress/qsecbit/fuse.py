@@ -96,15 +96,21 @@ class Fuse:
 
     def verdicts(self, ns: int, parts: Sequence[Part]) -> tuple[Verdict, ...]:
         """Verdicts that are new, stronger, or due for renewal."""
-        by_host: dict[str, list[Part]] = {}
+        calm: dict[str, list[float]] = {}  # logarithms: of everything, of what may block
         for part in parts:
-            if part.finding.host != part.finding.target:  # a victim is not to blame
-                by_host.setdefault(part.finding.host, []).append(part)
+            found = part.finding
+            if found.host == found.target:  # a victim is not to blame
+                continue
+            logs = calm.setdefault(found.host, [0.0, 0.0])
+            log = math.log1p(-part.p)
+            logs[0] += log
+            if found.source is Source.RULE or self._settings.model_may_block:
+                logs[1] += log
         changed = []
-        for host, mine in by_host.items():
-            verdict = self._verdict(ns, host, mine)
-            before = self._verdicts.get(host)
-            if verdict and (before is None or _supersedes(verdict, before, ns)):
+        for host, (log, proven) in calm.items():
+            step = _step(host, -math.expm1(log), -math.expm1(proven))
+            if step and _supersedes(step[0], self._verdicts.get(host), ns):
+                verdict = self._verdict(ns, host, *step, parts)
                 self._verdicts[host] = verdict
                 changed.append(verdict)
         for host in [h for h, verdict in self._verdicts.items() if verdict.until_ns <= ns]:
@@ -160,25 +166,17 @@ class Fuse:
         del self._held[least]
         self.overflows += 1
 
-    def _verdict(self, ns: int, host: str, parts: Sequence[Part]) -> Verdict | None:
-        risk = host_risk(parts)
-        proven = [
-            p for p in parts if p.finding.source is Source.RULE or self._settings.model_may_block
-        ]
-        proven_risk = host_risk(proven)
-        for least, action, seconds in STEPS:
-            if action is Action.QUARANTINE and not is_local(host):
-                continue
-            if (proven_risk if action >= Action.BLOCK else risk) < least:
-                continue
-            target, kind = _target(host, self._macs.get(host, ""))
-            worst = max(parts, key=lambda part: part.p)
-            signatures = tuple(sorted({part.finding.signature_id for part in parts}))
-            why = f"risk {risk:.2f}: {worst.finding.reason}"
-            if len(parts) > 1:
-                why += f" (and {len(parts) - 1} more)"
-            return Verdict(ns, action, target, kind, ns + seconds * _SECOND, why, signatures)
-        return None
+    def _verdict(
+        self, ns: int, host: str, action: Action, seconds: int, parts: Sequence[Part]
+    ) -> Verdict:
+        mine = [part for part in parts if part.finding.host == host]
+        target, kind = _target(host, self._macs.get(host, ""))
+        worst = max(mine, key=lambda part: part.p)
+        signatures = tuple(sorted({part.finding.signature_id for part in mine}))
+        why = f"risk {host_risk(mine):.2f}: {worst.finding.reason}"
+        if len(mine) > 1:
+            why += f" (and {len(mine) - 1} more)"
+        return Verdict(ns, action, target, kind, ns + seconds * _SECOND, why, signatures)
 
 
 def weight(found: Finding) -> float:
@@ -210,8 +208,18 @@ def _target(host: str, mac: str) -> tuple[str, str]:
     return host, "address"
 
 
-def _supersedes(verdict: Verdict, before: Verdict, ns: int) -> bool:
-    if verdict.action != before.action:
-        return verdict.action > before.action or before.until_ns <= ns
-    span = before.until_ns - before.time_ns
-    return ns - before.time_ns >= RENEW * span
+def _step(host: str, risk: float, proven_risk: float) -> tuple[Action, int] | None:
+    for least, action, seconds in STEPS:
+        if (proven_risk if action >= Action.BLOCK else risk) < least:
+            continue
+        if action is not Action.QUARANTINE or is_local(host):
+            return action, seconds
+    return None
+
+
+def _supersedes(action: Action, before: Verdict | None, ns: int) -> bool:
+    if before is None:
+        return True
+    if action != before.action:
+        return action > before.action or before.until_ns <= ns
+    return ns - before.time_ns >= RENEW * (before.until_ns - before.time_ns)

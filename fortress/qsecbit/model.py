@@ -14,9 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fortress.features.fans import SECOND
 from fortress.features.keys import ABSENT, KeyTable, as_host, group, key_of, words
-from fortress.features.panes import Panes
+from fortress.features.panes import TEN_MINUTES, Panes
 from fortress.qsecbit.describe import of_flow
 from fortress.qsecbit.shape import failing, rises
 from fortress.verdict import Finding, Layer, Source
@@ -70,7 +69,7 @@ class ModelWindows:
         self._classifier = classifier
         self._secret = secret
         self.table = KeyTable(capacity)
-        self._panes = Panes(capacity, 2, 5, 120 * SECOND, distinct=False)
+        self._panes = Panes(capacity, 2, TEN_MINUTES)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -93,12 +92,12 @@ class ModelWindows:
         suspect = counts[:, _RISKY] > 0
         slots = np.empty(len(counts), np.intp)
         slots[~suspect] = self.table.find(groups.keys[~suspect])
-        slots[suspect], fresh = self.table.admit(groups.keys[suspect], ns)
+        slots[suspect], fresh = self.table.admit(groups.some(suspect), ns)
         self._panes.forget(fresh)
         known = slots != ABSENT
         self._panes.add(slots[known], counts[known], ns)
         suspect &= known
-        totals = self._panes.totals(slots[suspect], ns)
+        totals = self._panes.totals(slots[suspect], ns)[0]
         sure = rises(totals[:, _RISKY], HALF_FLOWS) * failing(totals[:, _RISKY], totals[:, _CALM])
         first = np.full(len(counts), -1, np.intp)
         rows = np.flatnonzero(risky)[::-1]

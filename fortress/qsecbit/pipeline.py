@@ -185,6 +185,7 @@ def _judged(setting: Setting, table: Table, evidence: Evidence) -> list[tuple[Fi
     rows = np.flatnonzero(scores * detector.severity >= WATCH)
     if len(rows) > _MOST_ROWS:  # a storm: the surest ones stand for it
         rows = np.sort(rows[np.argsort(-scores[rows], kind="stable")[:_MOST_ROWS]])
+    rows = rows[np.argsort(table["row"][rows], kind="stable")]  # whatever the keys are
     return [
         (finding(detector, table, int(row), float(scores[row]), evidence), detector.lone_risk)
         for row in rows

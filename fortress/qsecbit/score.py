@@ -9,7 +9,7 @@ finding's share is `value · w·ln(1-p) / Σ w·ln(1-p)`. docs/score.md has the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fortress.verdict import Finding, Score, Share, Source, Status
@@ -53,33 +53,28 @@ def host_risk(parts: Iterable[Part]) -> float:
 
 def score(time_ns: int, parts: Sequence[Part], before: Status, confidence: float) -> Score:
     """The network's score from the live findings, with shares that add up to its value."""
-    logs = [-part.weight * math.log1p(-part.p) for part in parts]
-    logs = _soft_capped(parts, logs)
+    if not parts:
+        return Score(time_ns, 0.0, status_after(before, 0.0), confidence)
+    logs = _soft_capped(parts, [-part.weight * math.log1p(-part.p) for part in parts])
     total = math.fsum(logs)
     value = -math.expm1(-total)
     scale = value / total if total > 0 else 0.0
-    shares = [log * scale for log in logs]
-
-    def by(name: Callable[[Finding], str]) -> tuple[Share, ...]:
-        return _summed(
-            ((name(part.finding), share) for part, share in zip(parts, shares, strict=True))
-        )
-
-    return Score(
-        time_ns=time_ns,
-        value=value,
-        status=status_after(before, value),
-        confidence=confidence,
-        by_host=by(lambda finding: finding.host),
-        by_layer=by(lambda finding: finding.layer.value),
-        by_source=by(lambda finding: finding.source.value),
-        by_finding=by(_finding_name),
-    )
+    sums: tuple[dict[str, float], ...] = ({}, {}, {}, {})
+    for part, log in zip(parts, logs, strict=True):
+        share, found = log * scale, part.finding
+        names = (found.host, found.layer.value, found.source.value, finding_name(found))
+        for named, name in zip(sums, names, strict=True):
+            named[name] = named.get(name, 0.0) + share
+    by_host, by_layer, by_source, by_finding = map(_shares, sums)
+    status = status_after(before, value)
+    return Score(time_ns, value, status, confidence, by_host, by_layer, by_source, by_finding)
 
 
-def _finding_name(finding: Finding) -> str:
-    target = f" → {finding.target}" if finding.target else ""
-    return f"{finding.detector} {finding.host}{target}"
+def finding_name(found: Finding) -> str:
+    """What a finding is called in the score's shares."""
+    if not found.target:
+        return f"{found.detector} {found.host}"
+    return f"{found.detector} {found.host} → {found.target}"
 
 
 def _soft_capped(parts: Sequence[Part], logs: list[float]) -> list[float]:
@@ -91,14 +86,9 @@ def _soft_capped(parts: Sequence[Part], logs: list[float]) -> list[float]:
     return [log * most / total if is_soft else log for log, is_soft in zip(logs, soft, strict=True)]
 
 
-def _summed(named: Iterable[tuple[str, float]]) -> tuple[Share, ...]:
-    sums: dict[str, list[float]] = {}
-    for name, share in named:
-        sums.setdefault(name, []).append(share)
-    shares = sorted(
-        (Share(name, math.fsum(values)) for name, values in sums.items()),
-        key=lambda share: (-share.value, share.name),
-    )
+def _shares(sums: Mapping[str, float]) -> tuple[Share, ...]:
+    shares = [Share(name, value) for name, value in sums.items()]
+    shares.sort(key=lambda share: (-share.value, share.name))
     if len(shares) > MOST_SHARES:
         rest = math.fsum(share.value for share in shares[MOST_SHARES - 1 :])
         shares = [*shares[: MOST_SHARES - 1], Share(OTHERS, rest)]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
 
 from fortress.qsecbit.contract import Values
 
@@ -12,7 +11,7 @@ STEEP = 3.0  # from 1/9 to 8/9 while a count grows from half to twice its middle
 # Threshold random walk (Jung, Paxson, Berger, Balakrishnan 2004): first contacts of a benign host
 # succeed four times in five, those of a scanner once in five.
 BENIGN_FAILS, SCANNER_FAILS = 0.2, 0.8
-_DOUBT = 0.05
+_Z = 1.645  # one-sided 95 %
 
 
 def rises(count: Values, half: float | Values, steep: float = STEEP) -> Values:
@@ -25,10 +24,11 @@ def failing(failed: Values, fine: Values) -> Values:
     """How much the failures look like a scanner's: 0 at a benign host's share of them, 1 at a
     scanner's.
 
-    The share is taken at its lower 95 % bound (Jeffreys' interval), so that few failures say
-    little.
+    The share is taken at its lower 95 % bound (Wilson 1927), so that few failures say little.
     """
     failed, fine = np.maximum(failed, 0), np.maximum(fine, 0)
-    share = special.betaincinv(failed + 0.5, fine + 0.5, _DOUBT)
-    look = (share - BENIGN_FAILS) / (SCANNER_FAILS - BENIGN_FAILS)
+    tried = np.maximum(failed + fine, 1)
+    share, z2 = failed / tried, _Z * _Z / tried
+    bound = (share + z2 / 2 - np.sqrt(z2 * (share * (1 - share) + z2 / 4))) / (1 + z2)
+    look = (bound - BENIGN_FAILS) / (SCANNER_FAILS - BENIGN_FAILS)
     return np.asarray(np.clip(look, 0, 1), np.float64)

@@ -27,7 +27,9 @@ def ticks(
         packet_columns=list(pipeline.reads_packet_columns),
     ) as stream:
         for batch in stream:
-            for part, rows in zip(parts, (batch.intervals, batch.flows, batch.packets), strict=True):
+            for part, rows in zip(
+                parts, (batch.intervals, batch.flows, batch.packets), strict=True
+            ):
                 part.append(_copied(rows))
             if batch.tick_closed or batch.end:
                 yield batch.tick_ns, _joined(parts[0]), _joined(parts[1]), _joined(parts[2])
@@ -35,7 +37,9 @@ def ticks(
                     part.clear()
 
 
-def replay(path: Path, pipeline: Pipeline | None = None, batch_packets: int = 4096) -> list[TickResult]:
+def replay(
+    path: Path, pipeline: Pipeline | None = None, batch_packets: int = 4096
+) -> list[TickResult]:
     """The results of all ticks of a capture."""
     pipeline = pipeline or Pipeline()
     return [pipeline.tick(*tick) for tick in ticks(path, pipeline, batch_packets)]

@@ -91,38 +91,43 @@ def test_a_million_neighbouring_addresses_have_a_million_keys() -> None:
     assert len(np.unique(key_of(7, np.zeros_like(low), low))) == len(low)
 
 
-def test_groups_come_in_order_of_first_appearance() -> None:
+def test_groups_know_their_first_row_and_each_row_its_group() -> None:
     groups = group(_keys(9, 3, 9, 5, 3))
-    assert groups.keys.tolist() == [9, 3, 5]
-    assert groups.first.tolist() == [0, 1, 3]
-    assert groups.of_row.tolist() == [0, 1, 0, 2, 1]
+    assert groups.keys.tolist() == [3, 5, 9]
+    assert groups.first.tolist() == [1, 3, 0]
+    assert groups.of_row.tolist() == [2, 0, 2, 1, 0]
+    assert len(group(_keys()).keys) == 0
+
+
+def _admit(table: KeyTable, keys: np.ndarray, tick: int) -> list[int]:
+    """The slots of keys, in their own order."""
+    groups = group(keys)
+    slots, _ = table.admit(groups, tick)
+    return slots[groups.of_row].tolist()
 
 
 def test_slots_are_given_in_the_order_of_first_appearance() -> None:
     table = KeyTable(8)
-    slots, fresh = table.admit(_keys(70, 10, 40), tick=1)
-    assert slots.tolist() == fresh.tolist() == [0, 1, 2]
+    assert _admit(table, _keys(70, 10, 40), 1) == [0, 1, 2]
     assert table.find(_keys(40, 11, 70)).tolist() == [2, ABSENT, 0]
     assert len(table) == 3
 
 
 def test_the_one_asked_for_longest_ago_goes_first_then_the_lowest_slot() -> None:
     table = KeyTable(4)
-    table.admit(_keys(1, 2, 3, 4), tick=1)
-    table.admit(_keys(1), tick=2)
-    slots, fresh = table.admit(_keys(9), tick=3)
-    assert slots.tolist() == fresh.tolist() == [1]
+    _admit(table, _keys(1, 2, 3, 4), 1)
+    _admit(table, _keys(1), 2)
+    assert _admit(table, _keys(9), 3) == [1]
     assert table.find(_keys(1, 2, 3, 4, 9)).tolist() == [0, ABSENT, 2, 3, 1]
     assert (table.evictions, table.refusals) == (1, 0)
 
 
 def test_nothing_of_the_present_tick_is_evicted_and_newcomers_are_refused_and_counted() -> None:
     table = KeyTable(4)
-    table.admit(_keys(1, 2, 3), tick=5)
-    slots, fresh = table.admit(_keys(2, 7, 8, 9), tick=5)
-    assert slots.tolist() == [1, 3, ABSENT, ABSENT]
-    assert fresh.tolist() == [3]
-    assert table.refusals == 2
+    _admit(table, _keys(1, 2, 3), 5)
+    assert _admit(table, _keys(2, 9, 8, 7), 5) == [1, 3, ABSENT, ABSENT]
+    assert table.admit(group(_keys(7, 9)), 5)[1].tolist() == []
+    assert table.refusals == 3
 
 
 def test_which_slot_a_key_gets_does_not_depend_on_its_value(rng: np.random.Generator) -> None:
@@ -134,7 +139,7 @@ def test_which_slot_a_key_gets_does_not_depend_on_its_value(rng: np.random.Gener
         for tick in range(200):
             names = np.unique(turns.integers(0, 300, turns.integers(1, 90)))
             turns.shuffle(names)
-            told.append(table.admit(key_of(secret, names.astype(np.uint64)), tick)[0].tolist())
+            told.append(_admit(table, key_of(secret, names.astype(np.uint64)), tick))
         stories.append((told, table.evictions, table.refusals))
     assert stories[0] == stories[1]
     assert stories[0][1] > 0
@@ -148,8 +153,7 @@ def test_the_table_agrees_with_a_dictionary_as_long_as_there_is_room(
     for tick in range(50):
         keys = np.unique(rng.integers(1, 5000, 200)).astype(np.uint64)
         rng.shuffle(keys)
-        slots, _ = table.admit(keys, tick)
-        for key, slot in zip(keys.tolist(), slots.tolist(), strict=True):
+        for key, slot in zip(keys.tolist(), _admit(table, keys, tick), strict=True):
             assert known.setdefault(key, slot) == slot
     assert len(set(known.values())) == len(known) == len(table)
     assert table.evictions == 0
@@ -158,14 +162,14 @@ def test_the_table_agrees_with_a_dictionary_as_long_as_there_is_room(
 def test_a_million_keys_leave_the_table_at_its_capacity(rng: np.random.Generator) -> None:
     table = KeyTable(1000)
     for tick in range(100):
-        table.admit(rng.permutation(10_000).astype(np.uint64) + np.uint64(10_000 * tick + 1), tick)
+        _admit(table, rng.permutation(10_000).astype(np.uint64) + np.uint64(10_000 * tick), tick)
     assert len(table) == 1000
     assert table.last_tick.nbytes == 8000
 
 
 def test_a_cleared_table_begins_again_with_slot_0() -> None:
     table = KeyTable(4)
-    table.admit(_keys(1, 2), tick=1)
+    _admit(table, _keys(1, 2), 1)
     table.clear()
     assert table.find(_keys(1)).tolist() == [ABSENT]
-    assert table.admit(_keys(5), tick=0)[0].tolist() == [0]
+    assert _admit(table, _keys(5), 0) == [0]

@@ -170,5 +170,5 @@ def test_a_storm_of_targets_makes_a_bounded_number_of_findings() -> None:
 
 def test_counters_name_every_table() -> None:
     counters = Pipeline().counters()
-    assert {"pairs_evictions", "pairs_refusals", "findings_overflows"} <= set(counters)
+    assert {"fans_evictions", "fans_refusals", "findings_overflows"} <= set(counters)
     assert set(counters.values()) == {0}

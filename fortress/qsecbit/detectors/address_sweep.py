@@ -18,7 +18,9 @@ SOUGHT = (
     37215, 52869, 60001,
 )  # fmt: skip
 PRIVILEGED = 1024
-_PEERS_ENTROPY_BITS = 3.0  # of 4: a source whose failures lie on ports all over looks for peers
+_IS_SOUGHT = np.zeros(65536, np.bool_)
+_IS_SOUGHT[:PRIVILEGED] = True
+_IS_SOUGHT[list(SOUGHT)] = True
 
 
 @detector(
@@ -37,7 +39,7 @@ _PEERS_ENTROPY_BITS = 3.0  # of 4: a source whose failures lie on ports all over
     signature_by="proto",
     reason="{host} looked for {targets:.0f} addresses within a minute by {service}"
     " ({targets_slow:.0f} within the hour) that did not answer; {fine:.0f} attempts were answered",
-    evidence=("targets", "failed", "fine", "targets_slow", "port_entropy", "local"),
+    evidence=("targets", "failed", "fine", "targets_slow", "aim", "local"),
     rises_with="targets",
 )
 def address_sweep(
@@ -50,7 +52,7 @@ def address_sweep(
     targets_slow: Values,
     failed_slow: Values,
     fine_slow: Values,
-    port_entropy: Values,
+    aim: Values,
     *,
     half_local: float = 8.0,
     pinged_weight: float = 0.8,
@@ -64,15 +66,17 @@ def address_sweep(
     neighbour requests (routers ask for whoever is written to), `slow_factor` times as many in an
     hour (T1018; threshold random walk for the share of failures). Pings of private addresses count
     at least `pinged_weight` even when all are answered: a small site has no twenty hosts that
-    somebody would watch. Ports that only peer-to-peer programs use count as little as the source's
-    failures are spread over ports.
+    somebody would watch. Ports that only peer-to-peer programs use count as much as they are the
+    source's one aim: those who look for peers fail on ports all over.
     """
     pinged = (proto == ICMP) | (proto == ICMP6)
     half = np.where(proto == ARP, half_arp, np.where(local > 0, half_local, half_remote))
-    sought = (port < PRIVILEGED) | np.isin(port, SOUGHT) | (local > 0) | pinged
-    one_aim = np.where(sought, 1.0, np.clip(1 - port_entropy / _PEERS_ENTROPY_BITS, 0, 1))
+    known = _IS_SOUGHT[np.clip(port, 0, 65535).astype(np.intp)]
+    sought = known | (local > 0) | pinged
+    one_aim = np.where(sought, 1.0, np.clip(aim, 0, 1))
     least = pinged * (local > 0) * pinged_weight
     fast = rises(targets, half) * np.maximum(failing(failed, fine), least)
     slow_half = half * slow_factor
     slow = rises(targets_slow, slow_half) * np.maximum(failing(failed_slow, fine_slow), least)
-    return (np.maximum(fast, slow) * one_aim).astype(np.float32)
+    sure: Values = np.maximum(fast, slow) * one_aim
+    return sure.astype(np.float32)

@@ -20,14 +20,14 @@ from fortress.verdict import Layer
         1: Signature(1602, "ARP spoofing of the gateway"),
     },
     signature_by="gateway",
-    reason="{guilty} claims {target} ({unrequested:.0f} replies nobody asked for within a minute,"
-    " {other_claims:.0f} claims of another device within five)",
-    evidence=("guilty_claims", "other_claims", "unrequested", "gateway", "guilty_addresses"),
+    reason="{guilty} claims {target} ({unrequested:.0f} replies nobody asked for within a minute;"
+    " disputed by another device: {disputed:.0f})",
+    evidence=("guilty_claims", "disputed", "unrequested", "gateway", "guilty_addresses"),
     rises_with="unrequested",
 )
 def arp_spoof(
     guilty_claims: Values,
-    other_claims: Values,
+    disputed: Values,
     unrequested: Values,
     gateway: Values,
     guilty_addresses: Values,
@@ -45,7 +45,7 @@ def arp_spoof(
     caches take them, RFC 826 does not know them), the gateway's address, more addresses than one.
     Without a second device unrequested replies alone say little each (T1557.002).
     """
-    conflict = other_claims > 0
+    conflict = disputed > 0
     asked = np.where(conflict, unrequested_weight, unopposed_weight) * unrequested
     backed = unrequested > 0
     weight = conflict * (conflict_weight + gateway_weight * (gateway > 0) * backed) + asked
