@@ -88,7 +88,7 @@ def _hosts(report: Report) -> RenderableType:
     table.add_column(no_wrap=True, width=BAR_WIDTH)
     table.add_column(justify="right")
     for host, share in hosts[:MOST_HOSTS]:
-        table.add_row(host, Text(bar(share, BAR_WIDTH), _colour(share)), f"{share:.2f}")
+        table.add_row(Text(host), Text(bar(share, BAR_WIDTH), colour_of(share)), f"{share:.2f}")
     return _and_more(table, len(hosts) - MOST_HOSTS, "hosts")
 
 
@@ -103,7 +103,7 @@ def _findings(report: Report) -> RenderableType:
 
 def _finding(seen: Seen) -> RenderableType:
     finding = seen.finding
-    head = Text.assemble((f"{finding.risk:.2f} ", f"bold {_colour(finding.risk)}"))
+    head = Text.assemble((f"{finding.risk:.2f} ", f"bold {colour_of(finding.risk)}"))
     head.append(finding.signature, "bold")
     head.append(f"  {finding.host} → {finding.target}" if finding.target else f"  {finding.host}")
     when = clock(seen.first_ns)
@@ -184,7 +184,8 @@ def _and_more(content: RenderableType, more: int, what: str) -> RenderableType:
     return Group(content, Text(f"and {more:,} more {what}", "dim")) if more > 0 else content
 
 
-def _colour(risk: float) -> str:
+def colour_of(risk: float) -> str:
+    """The colour of a risk on the score's own scale."""
     if risk >= _RED_RISK:
         return COLOURS[Status.RED]
     return COLOURS[Status.AMBER] if risk >= _AMBER_RISK else COLOURS[Status.GREEN]

@@ -56,10 +56,20 @@ def test_keys_have_the_order_of_eve() -> None:
         FINDING, flow_id=1, in_iface="0", src_ip="a", src_port=1, dest_ip="b", dest_port=2,
         src_mac="c", proto="TCP", community_id="1:x",
     )  # fmt: skip
-    assert (
-        list(fields(whole))
-        == ["timestamp", "flow_id", "in_iface", "event_type", "src_ip", "src_port", "dest_ip", "dest_port", "src_mac", "proto", "community_id", "alert"]
-    )
+    assert list(fields(whole)) == [
+        "timestamp",
+        "flow_id",
+        "in_iface",
+        "event_type",
+        "src_ip",
+        "src_port",
+        "dest_ip",
+        "dest_port",
+        "src_mac",
+        "proto",
+        "community_id",
+        "alert",
+    ]
 
 
 def test_numbers_of_numpy_are_plain_and_rounded() -> None:
