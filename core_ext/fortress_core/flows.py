@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches of columns, seen without a copy, and the words for what is in them."""
 
+import json
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
@@ -55,7 +56,7 @@ class Rows(Mapping[str, NDArray[Any]]):
 class Batch:
     """What one step of a stream handed out: three tables and where in time they stand."""
 
-    __slots__ = ("_state", "end", "flows", "intervals", "memory", "packets", "tick_closed")
+    __slots__ = ("_state", "_text", "end", "flows", "intervals", "memory", "packets", "tick_closed")
 
     def __init__(
         self,
@@ -71,11 +72,27 @@ class Batch:
         self.intervals = Rows(INTERVALS, _arrays(memory, INTERVALS, intervals), self._state)
         self.tick_closed = False
         self.end = False
+        self._text: Any = None
 
     @property
     def tick_ns(self) -> int:
         """Begin of the tick (interval of capture time) that the rows belong to."""
         return int(self._state.tick_ns)
+
+    def flow_lines(self, in_iface: str = "") -> bytes:
+        """The flows as EVE events of type `flow`, a line of JSON each, the last one ended as well.
+
+        `in_iface` names the interface of the source; "" leaves the key out. ValueError names a
+        column that was not chosen and is needed.
+        """
+        name = json.dumps(in_iface)[1:-1].encode()
+        room = self.flows.rows * (lib.FX_FLOW_LINE_BYTES + len(name))
+        if self._text is None or len(self._text) < room:
+            self._text = ffi.new("char[]", room)
+        length = lib.fx_batch_flow_lines(self.memory, name, self._text, room)
+        if length < 0:
+            raise ValueError(ffi.string(lib.fx_last_error()).decode())
+        return bytes(ffi.buffer(self._text, length))
 
 
 class _ColumnMemory:

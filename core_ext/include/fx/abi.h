@@ -90,6 +90,13 @@ int fx_batch_new(uint32_t packet_rows, uint32_t flow_rows, uint32_t interval_row
 void *fx_batch_column(fx_batch *batch, int table, int column);
 uint32_t fx_batch_capacity(const fx_batch *batch, int table);
 const fx_batch_state *fx_batch_state_of(const fx_batch *batch);
+/*
+ * The batch's flows as EVE events of type flow, a line each: how many octets, -errno. A line needs FX_FLOW_LINE_BYTES
+ * and the length of in_iface, which is "" or the text of a JSON string. The columns it reads must be chosen.
+ */
+enum fx_line_sizes { FX_FLOW_LINE_BYTES = 896 };
+int64_t fx_batch_flow_lines(const fx_batch *batch, const char *in_iface, char *out,
+			    uint64_t capacity);
 void fx_batch_free(fx_batch *batch);
 
 void fx_stream_options_default(fx_stream_options *options);
