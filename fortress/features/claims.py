@@ -19,8 +19,8 @@ from fortress.features.keys import (
     KeyTable,
     Slots,
     UInt64,
+    address_key,
     group,
-    key_of,
     words,
 )
 from fortress.features.panes import MINUTE, SECOND, Panes
@@ -86,17 +86,17 @@ class ClaimWindows:
         target = words(packets["dst_addr"])
         asks = np.flatnonzero(op == REQUEST)
         if len(asks):
-            asked = group(key_of(self._secret, target.high[asks], target.low[asks]))
+            asked = group(address_key(self._secret, target.take(asks)))
             self._asked.admit(asked, ns)
 
         sender = words(packets["src_addr"])
         row = np.flatnonzero((op != 0) & (mac != 0) & _is_specified(sender) & ~_is_shared(mac))
         if not len(row):
             return {}
-        keys = key_of(self._secret, sender.high[row], sender.low[row])
+        keys = address_key(self._secret, sender.take(row))
         same = group(keys)
         slots, fresh = self.table.admit(same, ns)
-        begun = np.isin(slots, fresh)
+        begun = np.isin(slots, fresh) if len(fresh) else np.zeros(len(slots), np.bool_)
         self._high[slots[begun]] = sender.high[row[same.first[begun]]]
         self._low[slots[begun]] = sender.low[row[same.first[begun]]]
         self._begin(slots[begun], mac[row[same.first[begun]]], ns)
@@ -129,9 +129,11 @@ class ClaimWindows:
         self._panes.forget(slots)
 
     def _take_sides(self, of_row: Slots, mac: UInt64, ns: int) -> Bool:
-        lapsed = (mac != self._holder[of_row]) & (ns - self._spoke_ns[of_row] > HANDOVER_S * SECOND)
-        self._begin(of_row[lapsed], mac[lapsed], ns)
         rival = mac != self._holder[of_row]
+        if rival.any():
+            lapsed = rival & (ns - self._spoke_ns[of_row] > HANDOVER_S * SECOND)
+            self._begin(of_row[lapsed], mac[lapsed], ns)
+            rival = mac != self._holder[of_row]
         self._spoke_ns[of_row[~rival]] = ns
         self._rival[of_row[rival]] = mac[rival]
         self._rival_ns[of_row[rival]] = ns

@@ -21,16 +21,18 @@ from fortress.features.keys import (
     KeyTable,
     Slots,
     UInt64,
+    address_key,
     as_host,
     group,
     is_private,
-    key_of,
+    joint_key,
     mix,
 )
 from fortress.features.panes import HOUR, MINUTE, Float64, Panes
 from fortress.features.rows import ARP, Attempts, Table
 
-FEWEST = 4  # failures in an hour below which nothing is worked out
+FEWEST = 6  # failures in an hour below which nothing is worked out
+ODD_WEIGHT = 5  # of which one with flags no stack sends counts as so many more
 PAIRS = {
     "row": "number of an interval row of the tick that belongs to it",
     "proto": "IP protocol",
@@ -68,7 +70,7 @@ class _Read(NamedTuple):
 
 
 class FanWindows:
-    """Attempts of a tick in, the rows of `pairs` and `sweeps` that failed in it out."""
+    """Attempts of a tick in, the rows of `pairs` and `sweeps` that tried something new out."""
 
     def __init__(self, secret: int, capacity: int = 16384) -> None:
         self._secret = secret
@@ -81,9 +83,8 @@ class FanWindows:
         return self._panes.memory_bytes + 32 * self.table.capacity
 
     def observe(self, tried: Attempts, ns: int) -> tuple[Table, Table]:
-        """The rows of PAIRS and of SWEEPS that failed in this tick."""
-        host = as_host(tried.source)
-        source = key_of(self._secret, host.high, host.low)
+        """The rows of PAIRS and of SWEEPS that failed to reach something new in this tick."""
+        source = address_key(self._secret, as_host(tried.source))
         worth = (tried.failed > 0) | (self.table.find(source) != ABSENT)
         if not worth.any():
             return {}, {}
@@ -92,35 +93,39 @@ class FanWindows:
         keys, items = self._keys(tried, source)
         groups = group(keys)
         count, total = len(tried), len(groups.keys)
-        counts = np.empty((total, 3), np.float32)
+        counts = np.zeros((total, 3), np.float32)
         for column, values in ((_FAILED, tried.failed), (_FINE, tried.fine), (_ODD, tried.odd)):
-            counts[:, column] = np.bincount(groups.of_row, np.tile(values, 3), total)
-        failing = np.tile(tried.failed > 0, 3)
+            if values.any():
+                thrice = np.concatenate((values, values, values))
+                counts[:, column] = np.bincount(groups.of_row, thrice, total)
+        failing = tried.failed > 0
+        failing = np.concatenate((failing, failing, failing))
         fails = np.zeros(total, np.bool_)
         fails[groups.of_row[failing]] = True
 
-        slots = np.empty(total, np.intp)
-        slots[~fails] = self.table.find(groups.keys[~fails])
+        slots = self.table.find(groups.keys)
         slots[fails], fresh = self.table.admit(groups.some(fails), ns)
         known = slots != ABSENT
         self._panes.forget(fresh)
         self._panes.add(slots[known], counts[known], ns)
         slot_of_row = slots[groups.of_row]
-        rows = np.flatnonzero(failing & (slot_of_row != ABSENT))
-        rows = rows[rows >= count]  # sources are counted, their targets are not
-        self._panes.insert(slot_of_row[rows], items[rows - count], ns)
-        return self._read(tried, groups.first, slots, fails & known, ns)
+        failing[:count] = False  # sources are counted, their targets are not
+        rows = (failing & (slot_of_row != ABSENT)).nonzero()[0]
+        news = self._panes.insert(slot_of_row[rows], items[rows - count], ns)
+        moved = np.zeros(total, np.bool_)
+        moved[groups.of_row[rows[news]]] = True
+        return self._read(tried, groups.first, slots, moved, ns)
 
     def clear(self) -> None:
         """Forgets everything seen."""
         self.table.clear()
 
     def _keys(self, tried: Attempts, source: UInt64) -> tuple[UInt64, UInt64]:
-        """Keys of sources, pairs and sweeps, one after the other; and what pairs and sweeps count."""
-        target = key_of(self._secret, tried.target.high, tried.target.low)
+        """Keys of sources, pairs and sweeps one after the other; what pairs and sweeps count."""
+        target = address_key(self._secret, tried.target)
         service = tried.proto << np.uint64(16) | tried.port
-        pair = mix(source * np.uint64(3) ^ target) ^ tried.proto
-        keys = np.concatenate((source, pair, mix(source ^ service)))
+        pair = joint_key(source, target) ^ tried.proto
+        keys = np.concatenate((source, pair, joint_key(source, service)))
         return keys, np.concatenate((mix(tried.port ^ np.uint64(self._secret)), target))
 
     def _read(
@@ -128,12 +133,12 @@ class FanWindows:
         tried: Attempts,
         first: Slots,
         slots: Slots,
-        fails: npt.NDArray[np.bool_],
+        moved: npt.NDArray[np.bool_],
         ns: int,
     ) -> tuple[Table, Table]:
-        chosen = np.flatnonzero(fails & (first >= len(tried)))
+        chosen = moved.nonzero()[0]
         totals = self._panes.totals(slots[chosen], ns)
-        often = totals[1, :, _FAILED] >= FEWEST
+        often = totals[1, :, _FAILED] + ODD_WEIGHT * totals[1, :, _ODD] >= FEWEST
         if not often.any():
             return {}, {}
         chosen, totals = chosen[often], totals[:, often]
@@ -151,8 +156,7 @@ class FanWindows:
 
     def _sweep_rows(self, read: _Read, tried: Attempts, ns: int) -> Table:
         at, (minute, hour) = read.attempt, read.totals
-        host = as_host(tried.source.take(at))
-        source = self.table.find(key_of(self._secret, host.high, host.low))
+        source = self.table.find(address_key(self._secret, as_host(tried.source.take(at))))
         failed = np.maximum(minute[:, _FAILED], 0)
         of_source = self._panes.totals(source, ns)[0, :, _FAILED]
         of_source[source == ABSENT] = 0

@@ -16,8 +16,9 @@ from fortress.features.keys import (
     Groups,
     Slots,
     UInt64,
+    address_key,
     group,
-    key_of,
+    joint_key,
     words,
 )
 from fortress.features.rows import ACK, ICMP, ICMP6, SYN, TCP, UDP, Columns, Table
@@ -70,7 +71,7 @@ def targets(rows: Columns, secret: int) -> Table:
 
 def _target_keys(rows: Columns, row: Slots, kind: npt.NDArray[np.uint8], secret: int) -> UInt64:
     address = words(rows["resp_addr"][row])
-    return key_of(secret, address.high, address.low) ^ kind[row]
+    return address_key(secret, address) ^ kind[row]
 
 
 _READS = (
@@ -98,15 +99,15 @@ def _measure(
     order = np.argsort(pkts, kind="stable")
     first[of_row[order]] = order  # the last one written is the largest
 
-    source = words(rows["orig_addr"])
-    by_source = group(key_of(secret, source.high, source.low, of_row.astype(np.uint64)))
+    source, owner_of_row = words(rows["orig_addr"]), of_row.astype(np.uint64)
+    by_source = group(joint_key(address_key(secret, source), owner_of_row))
     sent = np.bincount(by_source.of_row, pkts, len(by_source.keys))
     owner = of_row[by_source.first]
     total = per_target(pkts)
     share = sent / total[owner]
     top = np.zeros(count)
     np.maximum.at(top, owner, share)
-    by_port = group(key_of(secret, rows["resp_port"].astype(np.uint64), of_row.astype(np.uint64)))
+    by_port = group(rows["resp_port"].astype(np.uint64) << np.uint64(32) | owner_of_row)
     target = words(rows["resp_addr"][first])
     return {
         "row": number[first],

@@ -30,7 +30,13 @@ _M1, _M2, _GOLDEN = (
 )
 _S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _V4_HIGH = np.uint64(0xFFFF)
-_32, _54, _56, _57 = (np.uint64(shift) for shift in (32, 54, 56, 57))
+_16, _32, _54, _56, _57 = (np.uint64(shift) for shift in (16, 32, 54, 56, 57))
+_MULTICAST_V4 = np.uint32(0xE0000000)
+_PRIVATE_V4 = np.zeros(65536, np.bool_)  # by the first two octets
+for _first, _count in (
+    (0x0A00, 256), (0xAC10, 16), (0xC0A8, 1), (0xA9FE, 1), (0x6440, 64), (0x7F00, 256),
+):  # fmt: skip
+    _PRIVATE_V4[_first : _first + _count] = True
 
 
 class Addresses(NamedTuple):
@@ -72,15 +78,16 @@ def mix(key: UInt64) -> UInt64:
     return key
 
 
-def key_of(secret: int, *parts: UInt64) -> UInt64:
-    """One key for each row of its parts, in their order; never 0."""
-    key = mix(parts[0] ^ np.uint64(secret))
-    for part in parts[1:]:
-        key *= _GOLDEN
-        key ^= part
-        key = mix(key)
-    key[key == 0] = _GOLDEN
-    return key
+def address_key(secret: int, address: Addresses) -> UInt64:
+    """One key for each address; who does not know the secret cannot choose two that are equal."""
+    return mix(address.high * np.uint64(secret | 1) ^ address.low ^ np.uint64(secret))
+
+
+def joint_key(first: UInt64, *others: UInt64) -> UInt64:
+    """One key for keys or small numbers that belong together; their order matters."""
+    for other in others:
+        first = mix(first * _GOLDEN ^ other)
+    return first
 
 
 def is_v4(address: Addresses) -> Bool:
@@ -89,35 +96,22 @@ def is_v4(address: Addresses) -> Bool:
 
 
 def is_private(address: Addresses) -> Bool:
-    """Whether an address is one of a site's own (RFC 1918, 3927, 6598, 4193; link-local and
-    loopback).
-    """
-    low = address.low
-    v4 = (
-        ((low >> np.uint64(24)) == np.uint64(0xFFFF0A))  # 10/8
-        | ((low >> np.uint64(20)) == np.uint64(0xFFFFAC1))  # 172.16/12
-        | ((low >> np.uint64(16)) == np.uint64(0xFFFFC0A8))  # 192.168/16
-        | ((low >> np.uint64(16)) == np.uint64(0xFFFFA9FE))  # 169.254/16
-        | ((low >> np.uint64(22)) == np.uint64(0xFFFF6440 >> 6))  # 100.64/10
-        | ((low >> np.uint64(24)) == np.uint64(0xFFFF7F))  # 127/8
-    )
+    """Whether an address is a site's own (RFC 1918, 3927, 6598, 4193; link-local, loopback)."""
+    v4 = _PRIVATE_V4[(address.low >> _16).astype(np.uint16)]
     high = address.high
+    if not high.any():
+        return np.asarray(v4 | (address.low == 1), np.bool_)
     v6 = ((high >> _57) == np.uint64(0xFC >> 1)) | ((high >> _54) == np.uint64(0xFE80 >> 6))
-    loopback = low == np.uint64(1)
-    return np.asarray(np.where(high == 0, v4 | loopback, v6), np.bool_)
+    return np.asarray(np.where(high == 0, v4 | (address.low == 1), v6), np.bool_)
 
 
 def is_group(address: Addresses) -> Bool:
-    """Whether an address is no single host: multicast, broadcast, a network's .255 or .0, or the
-    unspecified one.
-    """
+    """Whether an address is no single host: multicast, broadcast, .255 or .0, unspecified."""
     low, high = address.low, address.high
-    host = low & np.uint64(0xFF)
-    v4 = (
-        ((low >> np.uint64(28)) == np.uint64(0xFFFFE))  # 224/4
-        | (host == np.uint64(255))
-        | (host == np.uint64(0))
-    )
+    host = low.astype(np.uint8)
+    v4 = (low.astype(np.uint32) >= _MULTICAST_V4) | (host == 255) | (host == 0)
+    if not high.any():
+        return np.asarray(v4, np.bool_)
     return np.asarray(np.where(high == 0, v4, (high >> _56) == np.uint64(0xFF)), np.bool_)
 
 
@@ -125,6 +119,8 @@ def as_host(address: Addresses) -> Addresses:
     """Addresses with what one party owns as one: the /64 of a global IPv6 address, others as they
     are.
     """
+    if not address.high.any():
+        return address
     whole = (address.high == 0) | is_private(address)
     return Addresses(address.high, np.where(whole, address.low, np.uint64(0)))
 

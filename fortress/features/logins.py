@@ -14,7 +14,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fortress.features.keys import ABSENT, KeyTable, as_host, group, key_of, words
+from fortress.features.keys import (
+    ABSENT,
+    KeyTable,
+    address_key,
+    as_host,
+    group,
+    joint_key,
+    words,
+)
 from fortress.features.panes import HOUR, SECOND, TWO_MINUTES, Panes
 from fortress.features.rows import TCP, Columns, Table
 
@@ -91,16 +99,8 @@ class LoginWindows:
         if not len(row):
             return {}
         source, target = as_host(words(flows["orig_addr"][row])), words(flows["resp_addr"][row])
-        groups = group(
-            key_of(
-                self._secret,
-                source.high,
-                source.low,
-                target.high,
-                target.low,
-                port[row].astype(np.uint64),
-            )
-        )
+        client, server = address_key(self._secret, source), address_key(self._secret, target)
+        groups = group(joint_key(client, server, port[row].astype(np.uint64)))
         counts = np.zeros((len(groups.keys), 4), np.float32)
         for column, values in (
             (_TRIES, tried), (_OTHERS, ~tried), (_BYTES, said * tried), (_SQUARES, said**2 * tried),

@@ -71,15 +71,18 @@ class Panes:
             self._registers[stale] = 0
         self._counters[at, pane] += counts[:, None, :]
 
-    def insert(self, slots: Slots, hashes: UInt64, ns: int) -> None:
-        """Tells the registers of slots (which may repeat) of the things with these hashes, after
-        `add`.
+    def insert(self, slots: Slots, hashes: UInt64, ns: int) -> npt.NDArray[np.bool_]:
+        """Tells the registers of slots (which may repeat) of things with these hashes, after `add`.
+
+        Returns which of them were news to the present pane of the first span.
         """
         register, rank = hll.places(hashes)
         _, pane = self._now(ns)
-        at = slots * self._numbers.shape[1] + pane[:, None]
-        at = at * hll.REGISTERS + register
-        np.maximum.at(self._registers.reshape(-1), at.reshape(-1), np.tile(rank, len(pane)))
+        registers, panes = self._registers.reshape(-1), self._numbers.shape[1]
+        news = rank > registers[(slots * panes + pane[0]) * hll.REGISTERS + register]
+        for one in pane:
+            np.maximum.at(registers, (slots * panes + one) * hll.REGISTERS + register, rank)
+        return np.asarray(news, np.bool_)
 
     def totals(self, slots: Slots, ns: int) -> Float64:
         """The counters of each slot, shape (spans, slots, counters)."""

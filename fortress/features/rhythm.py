@@ -18,11 +18,12 @@ from fortress.features.keys import (
     ABSENT,
     KeyTable,
     Slots,
+    address_key,
     as_host,
     group,
     is_group,
     is_private,
-    key_of,
+    joint_key,
     words,
 )
 from fortress.features.panes import SECOND
@@ -78,15 +79,15 @@ class Rhythms:
         """
         port, proto = flows["resp_port"], flows["proto"]
         wanted = ((proto == TCP) | (proto == UDP)) & ~_NATURAL[port] & (flows["midstream"] == 0)
-        row = np.flatnonzero(wanted)
+        row = wanted.nonzero()[0]
         if not len(row):
             return {}
         source, target = as_host(words(flows["orig_addr"][row])), words(flows["resp_addr"][row])
         service = proto[row].astype(np.uint64) << np.uint64(16) | port[row]
-        keys = key_of(self._secret, source.high, source.low, target.high, target.low, service)
-        keys = keys[~is_group(target)]
-        row = row[~is_group(target)]
-        groups = group(keys)
+        client, server = address_key(self._secret, source), address_key(self._secret, target)
+        keys, single = joint_key(client, server, service), ~is_group(target)
+        row = row[single]
+        groups = group(keys[single])
         first_ns = flows["first_ns"][row]
         began = np.full(len(groups.keys), np.iinfo(np.int64).max)
         np.minimum.at(began, groups.of_row, first_ns)
@@ -95,7 +96,7 @@ class Rhythms:
 
         slots, fresh = self.table.admit(groups, ns)
         self._forget(fresh)
-        known = np.flatnonzero(slots != ABSENT)
+        known = (slots != ABSENT).nonzero()[0]
         slots, rows = slots[known], row[groups.first[known]]
         again = self._add(slots, began[known], size[known], more[known])
         return self._read(slots[again], rows[again], flows)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fortress.features.keys import ABSENT, KeyTable, as_host, group, key_of, words
+from fortress.features.keys import ABSENT, KeyTable, address_key, as_host, group, words
 from fortress.features.panes import TEN_MINUTES, Panes
 from fortress.qsecbit.describe import of_flow
 from fortress.qsecbit.shape import failing, rises
@@ -85,7 +85,7 @@ class ModelWindows:
         if not risky.any() and not len(self.table):
             return []
         source = as_host(words(flows["orig_addr"]))
-        groups = group(key_of(self._secret, source.high, source.low))
+        groups = group(address_key(self._secret, source))
         counts = np.zeros((len(groups.keys), 2), np.float32)
         counts[:, _RISKY] = np.bincount(groups.of_row[risky], minlength=len(counts))
         counts[:, _CALM] = np.bincount(groups.of_row[~risky], minlength=len(counts))

@@ -11,7 +11,7 @@ STEEP = 3.0  # from 1/9 to 8/9 while a count grows from half to twice its middle
 # Threshold random walk (Jung, Paxson, Berger, Balakrishnan 2004): first contacts of a benign host
 # succeed four times in five, those of a scanner once in five.
 BENIGN_FAILS, SCANNER_FAILS = 0.2, 0.8
-_Z = 1.645  # one-sided 95 %
+_Z = 1.2816  # one-sided 90 %
 
 
 def rises(count: Values, half: float | Values, steep: float = STEEP) -> Values:
@@ -24,7 +24,7 @@ def failing(failed: Values, fine: Values) -> Values:
     """How much the failures look like a scanner's: 0 at a benign host's share of them, 1 at a
     scanner's.
 
-    The share is taken at its lower 95 % bound (Wilson 1927), so that few failures say little.
+    The share is taken at its lower 90 % bound (Wilson 1927), so that few failures say little.
     """
     failed, fine = np.maximum(failed, 0), np.maximum(fine, 0)
     tried = np.maximum(failed + fine, 1)

@@ -7,13 +7,16 @@ import pytest
 
 from fortress.features.keys import (
     ABSENT,
+    Addresses,
     KeyTable,
+    address_key,
     as_host,
     group,
     is_group,
     is_private,
     is_v4,
-    key_of,
+    joint_key,
+    mix,
     words,
 )
 from fortress.qsecbit.places import LOCAL_NETWORKS, is_local
@@ -74,21 +77,23 @@ def test_group_addresses_are_told_from_hosts(text: str, expected: bool) -> None:
 def test_a_global_ipv6_address_stands_for_its_64_and_others_for_themselves() -> None:
     texts = ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "fd00::1", "fd00::2", "10.0.0.1")
     hosts = as_host(words(_addresses(*texts)))
-    keys = key_of(1, hosts.high, hosts.low)
+    keys = address_key(1, hosts)
     assert keys[0] == keys[1]
     assert len(set(keys.tolist())) == len(texts) - 1
     assert is_v4(words(_addresses(*texts))).tolist() == [False] * 5 + [True]
 
 
 def test_keys_depend_on_the_secret_and_on_the_order_of_parts() -> None:
-    a, b = _keys(1), _keys(2)
-    assert key_of(1, a, b) != key_of(2, a, b)
-    assert key_of(1, a, b) != key_of(1, b, a)
+    a, b = (words(_addresses(text)) for text in ("10.0.0.1", "2001:db8::1"))
+    assert address_key(1, a) != address_key(2, a)
+    first, second = address_key(1, a), address_key(1, b)
+    assert joint_key(first, second) != joint_key(second, first)
 
 
 def test_a_million_neighbouring_addresses_have_a_million_keys() -> None:
-    low = np.arange(1_000_000, dtype=np.uint64)
-    assert len(np.unique(key_of(7, np.zeros_like(low), low))) == len(low)
+    many = np.arange(1_000_000, dtype=np.uint64)
+    for high, low in ((many * 0, many), (many, many * 0), (many, many[::-1])):
+        assert len(np.unique(address_key(7, Addresses(high, low)))) == len(many)
 
 
 def test_groups_know_their_first_row_and_each_row_its_group() -> None:
@@ -139,7 +144,7 @@ def test_which_slot_a_key_gets_does_not_depend_on_its_value(rng: np.random.Gener
         for tick in range(200):
             names = np.unique(turns.integers(0, 300, turns.integers(1, 90)))
             turns.shuffle(names)
-            told.append(_admit(table, key_of(secret, names.astype(np.uint64)), tick))
+            told.append(_admit(table, mix(names.astype(np.uint64) ^ np.uint64(secret)), tick))
         stories.append((told, table.evictions, table.refusals))
     assert stories[0] == stories[1]
     assert stories[0][1] > 0
