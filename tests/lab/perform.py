@@ -17,6 +17,8 @@ from tests.lab.network import Network, placeholders
 from tests.lab.sandbox import ROOM
 from tests.lab.scenario import Scenario, Step
 
+_LOOK_SECONDS = 0.5
+_QUOTED = 1_500  # characters of a failed tool's last words
 _POLITE_SECONDS = 10.0  # arpspoof puts the victims' ARP tables right after the interrupt
 
 
@@ -31,18 +33,18 @@ class Performance:
 
 
 def perform(network: Network, scenario: Scenario) -> list[Performance]:
-    """What became of each step, once all are done or out of time."""
-    started = time.monotonic() + scenario.lead
+    """What became of each step, once all are done or the first has a complaint."""
+    clock = _Clock(time.monotonic() + scenario.lead, scenario.max_seconds)
     performances = [Performance(step, fill(step.command)) for step in scenario.steps]
     threads = [
-        threading.Thread(target=_perform_step, args=(network, scenario, one, started))
+        threading.Thread(target=_perform_step, args=(network, scenario.name, one, clock))
         for one in performances
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    time.sleep(scenario.tail)
+    clock.is_over.wait(scenario.tail)
     return performances
 
 
@@ -51,29 +53,44 @@ def fill(text: str, page: str = "PAGE") -> str:
     return text.format(**placeholders(), page=page, room=ROOM, user=USER)
 
 
-def _perform_step(network: Network, scenario: Scenario, one: Performance, started: float) -> None:
-    step, deadline = one.step, started + scenario.max_seconds
-    chance = random.Random(f"{scenario.name} {step.actor} {step.command} {step.at}")
-    due = started + step.at
+class _Clock:
+    """The time of a recording, which ends for all when one step has a complaint."""
+
+    def __init__(self, started: float, max_seconds: float) -> None:
+        self.started, self._deadline = started, started + max_seconds
+        self.is_over = threading.Event()
+
+    def left(self) -> float:
+        """Seconds that the scenario's bound leaves."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def sleep_until(self, due: float) -> bool:
+        """Whether the time has come; False when the recording is over."""
+        self.is_over.wait(max(0.0, due - time.monotonic()))
+        return not self.is_over.is_set()
+
+
+def _perform_step(network: Network, name: str, one: Performance, clock: _Clock) -> None:
+    step = one.step
+    chance = random.Random(f"{name} {step.actor} {step.command} {step.at}")
+    due = clock.started + step.at
     for number in range(step.times):
-        time.sleep(max(0.0, due - time.monotonic()))
-        if time.monotonic() >= deadline:
-            one.complaint = one.complaint or f"{one.command}: out of time at run {number + 1}"
+        if not clock.sleep_until(due):
             return
         if number == 0:
-            _tell(
-                f"{step.at:5g} s  {step.actor}: {one.command}"
-                + f" (×{step.times})" * (step.times > 1)
-            )
-        begin = time.time_ns()
+            again = f" (×{step.times})" if step.times > 1 else ""
+            _tell(f"{step.at:5g} s  {step.actor}: {one.command}{again}")
         page = f"{ROOM}/etc/page{chance.randrange(PAGES)}"
-        complaint = _run(network, step, fill(step.command, page), deadline)
+        begin = time.time_ns()
+        one.complaint = _run(network, step, fill(step.command, page), clock)
         one.runs.append((begin, time.time_ns()))
-        one.complaint = one.complaint or complaint
+        if one.complaint:
+            clock.is_over.set()
+            return
         due += step.every * (1 + step.jitter * chance.uniform(-1, 1))
 
 
-def _run(network: Network, step: Step, command: str, deadline: float) -> str:
+def _run(network: Network, step: Step, command: str, clock: _Clock) -> str:
     """A complaint about one run of a command, empty if there is none."""
     environment = {
         **os.environ,
@@ -91,16 +108,27 @@ def _run(network: Network, step: Step, command: str, deadline: float) -> str:
             env=environment,
             cwd=ROOM,
         )
-    allowed = min(step.seconds, deadline - time.monotonic())
-    try:
-        status = tool.wait(timeout=max(0.1, allowed))
-    except subprocess.TimeoutExpired:
-        _stop(tool)
-        return "" if step.endless else f"{command}: not done in {allowed:.0f} s"
+    status = _wait(tool, min(step.seconds, clock.left()), clock.is_over)
+    if clock.is_over.is_set() or (status is None and step.endless):
+        return ""
+    if status is None:
+        return f"{command}: not done in time"
     if status in step.exits and not step.endless:
         return ""
-    said = log.read_text(errors="replace")[-1500:].strip()
+    said = log.read_text(errors="replace")[-_QUOTED:].strip()
     return f"{command}: ended with {status}: {said}"
+
+
+def _wait(tool: subprocess.Popen[bytes], seconds: float, is_over: threading.Event) -> int | None:
+    """The tool's exit status; None when it had to be stopped."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not is_over.is_set():
+        try:
+            return tool.wait(timeout=min(_LOOK_SECONDS, max(0.01, deadline - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            continue
+    _stop(tool)
+    return None
 
 
 def _stop(tool: subprocess.Popen[bytes]) -> None:

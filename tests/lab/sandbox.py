@@ -97,7 +97,10 @@ def _make_private() -> None:
 
 def run(*command: str) -> str:
     """Standard output of a short command; its failure is a SandboxError that quotes it."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        raise SandboxError(f"{' '.join(command)}: not done in a minute") from None
     if done.returncode != 0:
         raise SandboxError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
     return done.stdout

@@ -127,6 +127,7 @@ def password_guess(attacker: str, service: str, guesses: int, options: str = "-t
         attacker,
         f"bash -c '{words} && exec {hydra}'",
         seconds=150,
+        exits=(0, 255),  # 255: sshd turned a connection away, as it does when many are half open
         truth=Truth(
             detector="password_guess",
             technique="T1110.001",

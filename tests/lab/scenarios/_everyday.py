@@ -16,13 +16,15 @@ def lookups(actor: str, times: int, every: float, at: float = 0.0) -> Step:
 
 def monitoring_ping(actor: str, host: str, count: int, at: float = 0.0) -> Step:
     """A monitoring system's ping, one a second."""
-    return Step(actor, f"ping -n -c {count} -i 1 {{{host}}}", at=at, seconds=count + 10.0)
+    return Step(actor, f"ping -n -c {count} -i 1 {{{host}}}", at=at, seconds=1.1 * count + 10)
 
 
 def login(actor: str, times: int, every: float, at: float = 0.0) -> Step:
     """A short SSH session with the right password, running a few commands."""
     command = "ls -l /usr/bin | head -60; uptime; df; sleep 1"
-    return Step(actor, f"{_SSH} '{command}'", at=at, times=times, every=every, jitter=0.5)
+    # 255: sshd turns connections away while many are half open, as under password guessing
+    exits = (0, 255)
+    return Step(actor, f"{_SSH} '{command}'", at, times=times, every=every, jitter=0.5, exits=exits)
 
 
 def mistyped_login(actor: str, times: int, every: float, at: float = 0.0) -> Step:
