@@ -34,6 +34,37 @@ FX_INLINE int fx_has(const fx_u8 *at, fx_u32 length, const fx_u8 *end)
 	return !(at + length > end);
 }
 
+/*
+ * The BPF verifier follows every combination of paths that leaves a pointer or number with another
+ * range. fx_settle() makes it forget all but that the offset is below a mask, so that paths meet
+ * again; the value does not change. Header offsets stay within FX_OFFSET_MAX and what three layers
+ * can add, so the mask never bites. In C nothing of this remains.
+ */
+enum { FX_OFFSET_MAX = 4095, FX_OFFSET_MASK = 8191 };
+
+#ifdef __bpf__
+#define fx_settle_number(number, mask, bytes, end)                                \
+	do {                                                                      \
+		fx_u64 unknown = (fx_u64)((end) - (bytes)); /* to the verifier */ \
+		asm volatile("%0 ^= %1\n%0 ^= %1" : "+r"(number) : "r"(unknown)); \
+		(number) &= (mask);                                               \
+	} while (0)
+
+FX_INLINE void fx_settle(struct fx_cursor *c, const fx_u8 *frame)
+{
+	fx_u64 offset = (fx_u64)(c->at - frame);
+	fx_u64 wire = c->wire;
+
+	fx_settle_number(offset, FX_OFFSET_MASK, frame, c->end);
+	fx_settle_number(wire, 0xffffffff, frame, c->end);
+	c->at = frame + offset;
+	c->wire = (fx_u32)wire;
+}
+#else
+#define fx_settle_number(number, mask, bytes, end) ((void)(number))
+#define fx_settle(cursor, frame) ((void)(cursor))
+#endif
+
 /* Loads in host order of the octets as they lie (little-endian). */
 #ifdef __bpf__
 #define fx_load16(at) (*(const fx_u16 *)(const void *)(at))

@@ -99,9 +99,13 @@ FX_INLINE int fx_parse_ip(struct fx_cursor *c, fx_u16 ethertype, const fx_u8 *fr
 	int code = FX_DECODE_OK;
 
 	for (int layer = 0; layer < FX_IP_LAYERS; layer++) {
-		int inner = ethertype == FX_ETHERTYPE_IP4 ? fx_parse_ip4(c, out) :
-							    fx_parse_ip6(c, out);
+		int inner;
 
+		fx_settle(c, frame);
+		if (ethertype == FX_ETHERTYPE_IP4)
+			inner = fx_parse_ip4(c, out);
+		else
+			inner = fx_parse_ip6(c, out);
 		if (inner != FX_DECODE_OK)
 			return layer == 0 ? inner : code;
 		out->tunnel = tunnel;
@@ -111,7 +115,7 @@ FX_INLINE int fx_parse_ip(struct fx_cursor *c, fx_u16 ethertype, const fx_u8 *fr
 		out->payload_offset = 0;
 		code = out->decode;
 		if (out->ip_version == 6) {
-			inner = fx_skip_extensions(c, out);
+			inner = fx_skip_extensions(c, frame, out);
 			if (inner != FX_DECODE_OK)
 				return inner;
 		}
@@ -119,6 +123,7 @@ FX_INLINE int fx_parse_ip(struct fx_cursor *c, fx_u16 ethertype, const fx_u8 *fr
 			fx_put_payload(c, frame, 0, c->wire, out);
 			return code;
 		}
+		fx_settle(c, frame);
 		inner = fx_parse_transport(c, frame, out);
 		if (inner != FX_DECODE_OK)
 			return code ? code : inner;
@@ -153,6 +158,7 @@ FX_OUTLINE int fx_parse_any(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_by
 	out->time_ns = time_ns;
 	out->iface = iface;
 	fx_put_frame((fx_u32)(end - bytes), wire_bytes, out);
+	fx_settle(&c, bytes);
 	code = fx_parse_link(&c, linktype, out);
 	if (code == FX_DECODE_OK) {
 		if (out->ethertype == FX_ETHERTYPE_IP4 || out->ethertype == FX_ETHERTYPE_IP6)
@@ -250,9 +256,11 @@ FX_INLINE int fx_parse_frame(const fx_u8 *bytes, const fx_u8 *end, fx_u32 wire_b
 {
 	if (fx_unlikely(wire_bytes < (fx_u32)(end - bytes)))
 		wire_bytes = (fx_u32)(end - bytes);
+#ifndef __bpf__ /* where programs are to be short */
 	if (fx_likely(linktype == FX_LINKTYPE_ETHERNET) &&
 	    fx_likely(fx_parse_common(bytes, end, wire_bytes, out)))
 		return out->decode;
+#endif
 	return fx_parse_any(bytes, end, wire_bytes, linktype, out);
 }
 

@@ -59,12 +59,13 @@ FX_INLINE int fx_parse_ip4(struct fx_cursor *c, struct fx_packet *out)
 }
 
 /* Steps over extension headers; *c moves to the upper layer, whose number becomes out->proto. */
-FX_INLINE int fx_skip_extensions(struct fx_cursor *c, struct fx_packet *out)
+FX_INLINE int fx_skip_extensions(struct fx_cursor *c, const fx_u8 *frame, struct fx_packet *out)
 {
 	for (int step = 0; step < FX_IP6_EXTENSIONS; step++) {
 		fx_u32 size;
 		fx_u8 kind = out->proto;
 
+		fx_settle(c, frame);
 		if (kind != FX_PROTO_HOP_BY_HOP && kind != FX_PROTO_ROUTING &&
 		    kind != FX_PROTO_FRAGMENT && kind != FX_PROTO_DESTINATION &&
 		    kind != FX_PROTO_AH)
@@ -83,7 +84,7 @@ FX_INLINE int fx_skip_extensions(struct fx_cursor *c, struct fx_packet *out)
 			if (fragment & 0xfff9)
 				out->fragment = fragment & 0xfff8 ? 2 : 1;
 		}
-		if (size > c->wire)
+		if (size > c->wire || (fx_u64)(c->at - frame) + size > FX_OFFSET_MAX)
 			return FX_DECODE_IP_EXTENSION;
 		out->proto = c->at[0];
 		out->header_bytes = (fx_u16)(out->header_bytes + size);

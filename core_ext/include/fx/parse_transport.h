@@ -82,42 +82,43 @@ FX_INLINE void fx_put_payload(const struct fx_cursor *c, const fx_u8 *frame, fx_
 }
 
 /* Walks `length` (<= 40) octets of options, all captured. */
-FX_INLINE void fx_parse_tcp_options(const fx_u8 *at, fx_u32 length, const fx_u8 *end,
+FX_INLINE void fx_parse_tcp_options(const fx_u8 *options, fx_u32 length, const fx_u8 *end,
 				    struct fx_packet *out)
 {
-	fx_u32 left = length;
+	fx_u64 position = 0, limit = length;
 
+	fx_settle_number(limit, 63, options, end);
 	for (int step = 0; step < FX_TCP_OPTION_STEPS; step++) {
-		fx_u32 size = 1;
-		fx_u8 kind;
+		const fx_u8 *at;
+		fx_u32 size;
 
-		if (left == 0 || !fx_has(at, 1, end))
+		fx_settle_number(position, 63, options, end);
+		at = options + position;
+		if (position >= limit || !fx_has(at, 1, end) || at[0] == 0)
 			return;
-		kind = at[0];
-		if (kind == 0)
-			return;
-		if (kind != 1) {
-			if (left < 2 || !fx_has(at, 2, end))
-				goto malformed;
-			size = at[1];
-			if (size < 2 || size > left || size > 40 || !fx_has(at, size, end))
-				goto malformed;
-			if (kind == 2 && size == 4 && fx_has(at, 4, end)) {
-				out->tcp_options |= FX_TCP_MSS;
-				out->tcp_mss = fx_load16_be(at + 2);
-			} else if (kind == 3 && size == 3 && fx_has(at, 3, end)) {
-				out->tcp_options |= FX_TCP_WSCALE;
-				out->tcp_wscale = at[2];
-			} else if (kind == 4 && size == 2) {
-				out->tcp_options |= FX_TCP_SACK_PERMITTED;
-			} else if (kind == 5) {
-				out->tcp_options |= FX_TCP_SACK;
-			} else if (kind == 8 && size == 10) {
-				out->tcp_options |= FX_TCP_TIMESTAMPS;
-			}
+		if (at[0] == 1) {
+			position++;
+			continue;
 		}
-		at += size;
-		left -= size;
+		if (!fx_has(at, 2, end))
+			goto malformed;
+		size = at[1];
+		if (size < 2 || position + size > limit)
+			goto malformed;
+		if (at[0] == 2 && size == 4 && fx_has(at, 4, end)) {
+			out->tcp_options |= FX_TCP_MSS;
+			out->tcp_mss = fx_load16_be(at + 2);
+		} else if (at[0] == 3 && size == 3 && fx_has(at, 3, end)) {
+			out->tcp_options |= FX_TCP_WSCALE;
+			out->tcp_wscale = at[2];
+		} else if (at[0] == 4 && size == 2) {
+			out->tcp_options |= FX_TCP_SACK_PERMITTED;
+		} else if (at[0] == 5) {
+			out->tcp_options |= FX_TCP_SACK;
+		} else if (at[0] == 8 && size == 10) {
+			out->tcp_options |= FX_TCP_TIMESTAMPS;
+		}
+		position += size;
 	}
 	return;
 malformed:
@@ -229,24 +230,25 @@ FX_INLINE int fx_parse_sctp(const struct fx_cursor *c, const fx_u8 *frame, struc
  */
 FX_INLINE void fx_parse_nd(const struct fx_cursor *c, struct fx_packet *out)
 {
-	const fx_u8 *at = c->at + 24;
-	fx_u32 left = c->wire - 24;
+	fx_u64 position = 24;
 
 	out->arp_op = c->at[0];
 	for (int step = 0; step < FX_ND_OPTION_STEPS; step++) {
+		const fx_u8 *at;
 		fx_u32 size;
 
-		if (left < 8 || !fx_has(at, 8, c->end))
+		fx_settle_number(position, FX_OFFSET_MASK, c->at, c->end);
+		at = c->at + position;
+		if (position + 8 > c->wire || !fx_has(at, 8, c->end))
 			return;
 		size = (fx_u32)at[1] * 8;
 		if ((at[0] == 1 || at[0] == 2) && size == 8) {
 			out->arp_mac = fx_load_mac_last(at + 2);
 			return;
 		}
-		if (size == 0 || size > left)
+		if (size == 0)
 			return;
-		at += size;
-		left -= size;
+		position += size;
 	}
 }
 
