@@ -20,7 +20,7 @@ from fortress.qsecbit.describe import of_flow
 from fortress.qsecbit.shape import failing, rises
 from fortress.verdict import Finding, Layer, Source
 
-SUSPICIOUS = 0.9  # the calibrated risk from which a flow counts
+CALM_LABEL = "benign"  # what a classifier calls a flow below the threshold in its recipe
 SEVERITY = 0.55
 HALF_FLOWS = 6.0
 SIGNATURE_ID = 1901
@@ -81,7 +81,7 @@ class ModelWindows:
         if not flows or not len(flows["flow_id"]):
             return []
         said = self._classifier.classify(flows)
-        risky = said.risk >= SUSPICIOUS
+        risky = said.labels != CALM_LABEL
         if not risky.any() and not len(self.table):
             return []
         source = as_host(words(flows["orig_addr"]))

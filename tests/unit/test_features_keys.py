@@ -19,6 +19,7 @@ from fortress.features.keys import (
     mix,
     words,
 )
+from fortress.features.windows import REPLAY_SECRET
 from fortress.qsecbit.places import LOCAL_NETWORKS, is_local
 
 
@@ -93,7 +94,7 @@ def test_keys_depend_on_the_secret_and_on_the_order_of_parts() -> None:
 def test_a_million_neighbouring_addresses_have_a_million_keys() -> None:
     many = np.arange(1_000_000, dtype=np.uint64)
     for high, low in ((many * 0, many), (many, many * 0), (many, many[::-1])):
-        assert len(np.unique(address_key(7, Addresses(high, low)))) == len(many)
+        assert len(np.unique(address_key(REPLAY_SECRET, Addresses(high, low)))) == len(many)
 
 
 def test_groups_know_their_first_row_and_each_row_its_group() -> None:
