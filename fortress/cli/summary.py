@@ -158,6 +158,8 @@ def _sensor(report: Report) -> RenderableType | None:
     ):
         if count:
             line.append(f"\n{count:,} {what}", "yellow")
+    if stats.interrupted:
+        line.append("\nstopped early: this is what was seen until then", "yellow")
     calm = [
         f"{count:,} {what}"
         for count, what in (

@@ -238,18 +238,18 @@ def test_a_read_only_disk_is_told(attack_day: Path, tiny_disk: Path, tmp_path: P
 
 
 def test_a_reader_that_goes_away_is_no_traceback(attack_day: Path, state: Path) -> None:
-    replay = subprocess.Popen(
+    with subprocess.Popen(
         [*FORTRESS, "replay", str(attack_day), "--json", "--flows"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(state),
-    )
-    assert replay.stdout is not None
-    assert replay.stderr is not None
-    replay.stdout.readline()
-    replay.stdout.close()
-    assert replay.stderr.read() == b""
-    assert replay.wait(60) == 1
+    ) as replay:
+        assert replay.stdout is not None
+        assert replay.stderr is not None
+        replay.stdout.readline()
+        replay.stdout.close()
+        assert replay.stderr.read() == b""
+        assert replay.wait(60) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

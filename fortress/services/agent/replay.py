@@ -28,6 +28,11 @@ from fortress.sinks import Outputs
 from fortress.verdict import Notice
 
 BATCH_PACKETS = 4096
+LINE_COLUMNS = (  # what flow events are made of
+    *("flow_id", "first_ns", "last_ns", "orig_addr", "resp_addr", "orig_mac", "orig_port"),
+    *("resp_port", "vlan_id", "proto", "end_reason", "conn_state", "history", "community_id"),
+    *("orig_pkts", "resp_pkts", "orig_bytes", "resp_bytes"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,10 @@ def _stream(replay: Replay, settings: config.Settings, pipeline: Pipeline) -> It
             list(replay.paths),
             options=_options(settings, pipeline),
             batch_packets=replay.batch_packets,
-            flow_columns=None if replay.flow_lines else list(pipeline.reads_flow_columns),
+            flow_columns=[
+                *pipeline.reads_flow_columns,
+                *(LINE_COLUMNS if replay.flow_lines else ()),
+            ],
             interval_columns=list(pipeline.reads_interval_columns),
             packet_columns=list(pipeline.reads_packet_columns),
         ) as stream:
