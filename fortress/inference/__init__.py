@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models at work: a registry that verifies them and sessions that run them (ONNX Runtime, one
+thread).
+"""
+
+from __future__ import annotations
+
+from fortress.inference.flow_classifier import Classification, FlowClassifier
+from fortress.inference.recipe import Calibration, Recipe
+from fortress.inference.registry import Listing, ModelEntry, Registry
+from fortress.inference.rejection import ModelRejected
+
+__all__ = [
+    "Calibration",
+    "Classification",
+    "FlowClassifier",
+    "Listing",
+    "ModelEntry",
+    "ModelRejected",
+    "Recipe",
+    "Registry",
+]

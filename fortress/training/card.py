@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The card of the flow classifier: what it is worth, on what it was judged, what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from fortress.features import flow
+from fortress.training import evaluate
+from fortress.training.dataset import DEMONSTRATION, FlowSet
+from fortress.training.evaluate import Rate, Result
+from fortress.training.provenance import Probe
+from fortress.training.truth import Fate
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """How a kind of model did: on unseen tools, on unseen captures, and its cost."""
+
+    name: str
+    pr_auc_tools: float
+    pr_auc_captures: float
+    recall_tools: float
+    recall_captures: float
+    rows_per_second: float
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that training found out, for the recipe and the card."""
+
+    name: str
+    version: str
+    chosen: str
+    flows: FlowSet
+    contestants: tuple[Contestant, ...]
+    probes: tuple[Probe, ...]
+    tools: Result
+    captures: Result
+    origins: Mapping[str, Result]
+    content: Rate
+    demonstration: Result | None
+    threshold: float
+    risk: float
+    difference: float
+    size_bytes: int
+
+
+def write_card(found: Findings) -> str:
+    """The card as Markdown."""
+    sections = (_head, _worth, _limits, _data, _leaks, _contest)
+    return "\n".join(section(found) for section in sections)
+
+
+def _head(found: Findings) -> str:
+    return f"""# {found.name} {found.version}
+
+Judges single flows by their shape: {found.chosen}, {len(flow.FEATURES)} features,
+{found.size_bytes / 1000:.0f} kB of ONNX, classes benign and attack. Written by `fortress model
+train {found.name}`; every number here comes from that run.
+
+It judges a flow only if it saw its start, payload went both ways and {flow.MIN_PACKETS} packets or
+more went by; every other flow has risk 0. The *risk* is a calibrated probability of attack where
+{evaluate.PRIOR:.0%} of the judged flows are attacks. A flow is called an attack from risk
+{found.risk:.3f} (raw score {found.threshold:.4f}). A finding of this model blocks nothing alone.
+"""
+
+
+def _worth(found: Findings) -> str:
+    tools, captures = found.tools, found.captures
+    origins = [_row(f"all of origin `{name}`", result) for name, result in found.origins.items()]
+    known = _known_tools(found)
+    groups = [
+        (group, rate.total, rate.hits, captures.by_group[group].hits if group in known else "–")
+        for group, rate in tools.by_group.items()
+    ]
+    rows = [_row("a tool, never seen", tools), _row("a capture", captures), *origins]
+    by_origin = "; ".join(f"{name} {_rate(r)}" for name, r in tools.false_by_origin.items())
+    return f"""## What it is worth
+
+Neither model nor threshold ever saw what they are judged on: units are held out in turn, and the
+threshold is picked on the rest (nested). A *tool* is a program and its maker, with all its
+captures; recall counts each tool once.
+
+{_table(_WORTH_HEAD, rows)}
+
+Intervals by flow (Clopper–Pearson) take flows for independent, which those of one capture are
+not; the bootstrap draws whole captures and is empty without a false positive. By captures, tools
+held out, {_rate(tools.false_captures)} had one: at most {tools.false_captures.interval[1]:.1%} of captures (95 %). Benign
+flows include those too short to be judged.
+
+False positives by origin, tools held out: {by_origin}.
+
+Recall by kind, tools unseen: {_kinds(tools.by_kind)}.
+{_demonstration(found.demonstration)}
+A capture tells about a known tool only where the tool has several: {len(known)} have, and their mean
+recall, captures unseen, is {_known_recall(found):.3f}.
+
+{_table(("tool", "judged flows", "found, tool unseen", "found, capture unseen"), groups)}
+"""
+
+
+def _limits(found: Findings) -> str:
+    benign = found.tools.false_flows.total
+    return f"""## What it cannot do
+
+- **Find attacks whose tool it has not seen**: see the first row above. It recognises shapes it has
+  learnt; nothing here supports a claim beyond that.
+- **Find attacks that lie in the bytes** (one exploit request, a malicious download, Heartbleed):
+  such flows were kept out of training; {_rate(found.content)} were called attacks.
+- **Judge scans and floods**: they are no conversations. Rule detectors over windows see those.
+- **Tell a mistyped password from a guess**: one failed log-in has the shape of one attempt; only
+  their number tells, which is for whoever gathers the findings.
+- **Prove one false alarm in 10,000**: its threshold is picked for that, but the data holds {benign}
+  benign flows of {found.tools.false_captures.total} captures, none of a real home for a whole day.
+  Read the intervals, not the aim.
+- **See tunnels from outside, one side of an asymmetric route, or what began before the sensor.**
+"""
+
+
+def _data(found: Findings) -> str:
+    flows = found.flows
+    rows = []
+    for origin in np.unique(flows.origin):
+        here = flows.origin == origin
+        cells = [_counts(flows, here & (flows.fate == fate)) for fate in Fate if fate >= 0]
+        rows.append((origin, len(np.unique(flows.capture[here])), *cells))
+    damages = "; ".join(flows.damages)
+    return f"""## Data
+
+{len(np.unique(flows.capture))} captures, {len(flows)} flows, read by Fortress's own core; digest
+of all captures `{flows.digest[:16]}`. The capture `{DEMONSTRATION}` is kept for demonstration.
+
+{_table(_DATA_HEAD, rows)}
+
+Attack captures hold other traffic too: `fortress/training/truth.py` says for each of them which
+flows are the attack and which are bystanders, and drops the doubtful. Flows that a jump of the
+capture's clock cut off are dropped. Of one capture at most {evaluate.MAX_TRAIN_PER_CAPTURE} flows
+are learnt from; tools and applications weigh as the root of their size, attacks and benign alike.
+
+Captures read in part or not at all: {damages or "none"}.
+"""
+
+
+def _leaks(found: Findings) -> str:
+    rows = [
+        (p.name, f"{p.origin_auc:.3f}", f"{p.alone:.3f}", f"{p.added:.3f}") for p in found.probes
+    ]
+    return f"""## What gives a capture away
+
+Attack and benign captures come from different places, so a column can tell them apart and say
+nothing about attacks. For each group of columns: the area under ROC for telling benign flows of the
+largest origin from benign flows of the others (0.5 = not at all), and the area under precision and
+recall on unseen tools, by the group alone and added to the features. The features are the first
+row; none of the other groups is used: they tell places apart and add nothing worth that. Addresses,
+MACs, VLANs, the originator's port, times of day and end reasons were never offered.
+
+{_table(("columns", "tells origins apart", "unseen tools, alone", "added to the features"), rows)}
+
+Different origins hold different applications, so the features cannot reach 0.5 either. Attack
+captures are cut at 600 bytes a packet, benign ones are not: sizes come from headers, and entropy
+reads the first 64 bytes of payload, which the cut leaves whole. Sizes with headers in them carry
+the length of TCP options, which is the operating system's; only payload sizes are used.
+"""
+
+
+def _contest(found: Findings) -> str:
+    rows = [
+        (
+            f"**{c.name}**" if c.name == found.chosen else c.name,
+            f"{c.pr_auc_tools:.3f}",
+            f"{c.pr_auc_captures:.3f}",
+            f"{c.recall_tools:.3f}",
+            f"{c.recall_captures:.3f}",
+            f"{c.rows_per_second:,.0f}",
+            f"{c.size_bytes / 1000:.0f}",
+        )
+        for c in found.contestants
+    ]
+    return f"""## Why this kind of model
+
+One split each, the threshold picked on the same held-out scores: good for comparing, not for
+quoting. PR-AUC weighs attacks and benign alike. Rows a second: ONNX Runtime, one thread, in chunks
+as at work, CPU time on the machine that trained.
+
+{_table(_CONTEST_HEAD, rows)}
+
+Largest difference between scikit-learn and ONNX Runtime over all judged flows:
+{found.difference:.1e}. Results are the same bit for bit whatever the batch size.
+"""
+
+
+_WORTH_HEAD = (
+    "held out",
+    "recall at the threshold",
+    "false positives",
+    "95 % by flow",
+    "95 % by capture",
+    "captures with any",
+)
+_DATA_HEAD = ("origin", "captures", "benign flows (judged)", "attacks (judged)", "in the content")
+_CONTEST_HEAD = (
+    "model",
+    "PR-AUC unseen tools",
+    "unseen captures",
+    "recall unseen tools",
+    "unseen captures",
+    "rows/s",
+    "kB",
+)
+
+
+def _row(what: str, result: Result) -> tuple[str, ...]:
+    low, high = result.false_flows.interval
+    first, last = result.false_bootstrap
+    tools = f"{result.recall:.3f} ({len(result.by_group)} tools)"
+    return (
+        what,
+        tools if result.by_group else "no attacks",
+        _rate(result.false_flows),
+        f"{low:.1e} to {high:.1e}",
+        f"{first:.1e} to {last:.1e}" if last else "–",
+        _rate(result.false_captures),
+    )
+
+
+def _known_tools(found: Findings) -> set[str]:
+    """Tools with judged attack flows in two captures or more."""
+    flows = found.flows
+    attack = flows.judged & (flows.fate == Fate.ATTACK)
+    return {
+        str(group)
+        for group in np.unique(flows.group[attack])
+        if len(np.unique(flows.capture[attack & (flows.group == group)])) > 1
+    }
+
+
+def _known_recall(found: Findings) -> float:
+    rates = [found.captures.by_group[group].value for group in _known_tools(found)]
+    return float(np.mean(rates)) if rates else 0.0
+
+
+def _demonstration(result: Result | None) -> str:
+    if result is None:
+        return ""
+    attacks = Rate(
+        sum(rate.hits for rate in result.by_group.values()),
+        sum(rate.total for rate in result.by_group.values()),
+    )
+    return f"""
+`{DEMONSTRATION}` (never trained on, but of our own laboratory with tools that were, so no proof of
+anything elsewhere): {_rate(attacks)} judged attack flows found, {_rate(result.false_flows)} benign
+flows called attacks.
+"""
+
+
+def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    names = tuple(head)
+    lines: list[Iterable[object]] = [names, ("---",) * len(names), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _counts(flows: FlowSet, rows: evaluate.Bools) -> str:
+    return f"{int(rows.sum())} ({int((rows & flows.judged).sum())})"
+
+
+def _rate(rate: Rate) -> str:
+    return f"{rate.hits} of {rate.total}"
+
+
+def _kinds(by_kind: Mapping[str, float]) -> str:
+    return ", ".join(f"{kind} {recall:.2f}" for kind, recall in by_kind.items())

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training of the flow classifier: data, contest, evaluation, calibration, export; all with fixed
+seeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fortress.features import flow
+from fortress.inference import Calibration, ModelEntry, Recipe
+from fortress.inference.session import CHUNK_ROWS, Session
+from fortress.training import candidates, evaluate, provenance
+from fortress.training.card import Contestant, Findings, write_card
+from fortress.training.dataset import FlowSet, Progress, load_demonstration, load_flows
+from fortress.training.evaluate import MakeModel, Rate, Result, folds_by, judge, out_of_fold
+from fortress.training.export import parity, publish, to_graph
+from fortress.training.truth import Fate
+
+NAME = "flow-classifier"
+VERSION = "1.0.0"
+CLASSES = ("benign", "attack")
+_THRESHOLD_SEEDS = (0, 1, 2)
+_MIN_OTHER_ORIGIN = 100  # judged flows; fewer tell nothing about an origin
+_PACKAGES = ("numpy", "scipy", "scikit-learn", "skl2onnx", "onnx", "protobuf", "onnxruntime")
+
+
+def train_flow_classifier(
+    data: Path, samples: Path | None, out: Path, progress: Progress
+) -> ModelEntry:
+    """The model trained on the shared captures and the lab's, published into `out`/flow-classifier.
+
+    Raises InputError without the shared captures, ModelError when the export differs from what was
+    trained.
+    """
+    flows = load_flows(data, samples, progress, provenance.COLUMNS)
+    contestants = tuple(_contest(flows, progress))
+    make = candidates.CANDIDATES[candidates.CHOSEN]
+    progress("probe for provenance", 0.6)
+    probes = provenance.probe(flows, make)
+    progress("evaluate on unseen tools", 0.7)
+    tools = nested(make, flows, flows.group)
+    progress("evaluate on unseen captures", 0.78)
+    captures = nested(make, flows, flows.capture)
+    progress("evaluate on other origins", 0.86)
+    origins = _other_origins(make, flows)
+    progress("calibrate and export", 0.95)
+    runs = [
+        out_of_fold(make, flows, folds_by(unit, seed=evaluate.SEED + seed))
+        for unit in (flows.capture, flows.group)
+        for seed in _THRESHOLD_SEEDS
+    ]
+    threshold = max(evaluate.pick_threshold(flows, scores) for scores in runs)
+    calibration = evaluate.calibrate(flows, runs[0])  # captures held out: tools may be known
+    model = evaluate.fit(make, flows, np.ones(len(flows), np.bool_))
+    onnx = to_graph(model, len(flow.FEATURES))
+    risk = float(calibration.apply(np.array([threshold], np.float32))[0])
+    session = Session(ModelEntry(_draft(calibration, risk), out / NAME, onnx))
+    findings = Findings(
+        name=NAME,
+        version=VERSION,
+        chosen=candidates.CHOSEN,
+        flows=flows,
+        contestants=contestants,
+        probes=probes,
+        tools=tools,
+        captures=captures,
+        origins=origins,
+        content=_content(flows, model, threshold),
+        demonstration=_demonstration(samples, model, threshold),
+        threshold=threshold,
+        risk=risk,
+        difference=parity(model, session, flows.matrix[flows.judged]),
+        size_bytes=len(onnx),
+    )
+    entry = publish(
+        out / NAME, onnx, _recipe(findings, calibration), write_card(findings), f"{NAME}.onnx"
+    )
+    progress("done", 1.0)
+    return entry
+
+
+def nested(make: MakeModel, flows: FlowSet, unit: npt.NDArray[np.str_]) -> Result:
+    """The result when units are held out in turn and the threshold is picked on the rest alone."""
+    fold = folds_by(unit)
+    found = np.zeros(len(flows))
+    for number in np.unique(fold):
+        held_out = fold == number
+        found[held_out] = _found(make, flows, held_out, unit)
+    return judge(flows, found, 0.5)
+
+
+def _found(
+    make: MakeModel, flows: FlowSet, held_out: npt.NDArray[np.bool_], unit: npt.NDArray[np.str_]
+) -> npt.NDArray[np.bool_]:
+    rest = flows.take(~held_out)
+    inner = out_of_fold(make, rest, folds_by(unit[~held_out], seed=evaluate.SEED + 1))
+    threshold = evaluate.pick_threshold(rest, inner)
+    model = evaluate.fit(make, flows, ~held_out)
+    found: npt.NDArray[np.bool_] = evaluate.score(model, flows, held_out) >= threshold
+    return found
+
+
+def _contest(flows: FlowSet, progress: Progress) -> Iterator[Contestant]:
+    by_tool, by_capture = folds_by(flows.group), folds_by(flows.capture)
+    judged = flows.matrix[flows.judged]
+    for index, (name, make) in enumerate(candidates.CANDIDATES.items()):
+        progress(f"try {name}", 0.1 + 0.5 * index / len(candidates.CANDIDATES))
+        tools, captures = (out_of_fold(make, flows, fold) for fold in (by_tool, by_capture))
+        onnx = to_graph(
+            evaluate.fit(make, flows, np.ones(len(flows), np.bool_)), len(flow.FEATURES)
+        )
+        session = Session(ModelEntry(_draft(Calibration((0, 1), (0, 1)), 0.5), Path(), onnx))
+        yield Contestant(
+            name=name,
+            pr_auc_tools=evaluate.pr_auc(flows, tools),
+            pr_auc_captures=evaluate.pr_auc(flows, captures),
+            recall_tools=judge(flows, tools, evaluate.pick_threshold(flows, tools)).recall,
+            recall_captures=judge(flows, captures, evaluate.pick_threshold(flows, captures)).recall,
+            rows_per_second=candidates.rows_per_second(session, judged),
+            size_bytes=len(onnx),
+        )
+
+
+def _other_origins(make: MakeModel, flows: FlowSet) -> dict[str, Result]:
+    results = {}
+    for origin in np.unique(flows.origin):
+        held_out = flows.origin == origin
+        judged = held_out & flows.judged & (flows.fate != Fate.CONTENT)
+        if judged.sum() >= _MIN_OTHER_ORIGIN or (flows.fate[judged] == Fate.ATTACK).any():
+            found = _found(make, flows, held_out, flows.group)
+            results[str(origin)] = judge(flows.take(held_out), found.astype(np.float64), 0.5)
+    return results
+
+
+def _content(flows: FlowSet, model: Any, threshold: float) -> Rate:
+    rows = (flows.fate == Fate.CONTENT) & flows.judged
+    scores = evaluate.score(model, flows, rows)
+    return Rate(int((scores >= threshold).sum()), int(rows.sum()))
+
+
+def _demonstration(samples: Path | None, model: Any, threshold: float) -> Result | None:
+    flows = load_demonstration(samples)
+    if flows is None:
+        return None
+    everything = np.ones(len(flows), np.bool_)
+    return judge(flows, evaluate.score(model, flows, everything), threshold)
+
+
+def _draft(calibration: Calibration, risk: float) -> Recipe:
+    names = tuple(feature.name for feature in flow.FEATURES)
+    file = f"{NAME}.onnx"
+    return Recipe(
+        NAME, VERSION, file, "", names, flow.fingerprint(names), CLASSES, risk, calibration, {}
+    )
+
+
+def _recipe(findings: Findings, calibration: Calibration) -> dict[str, Any]:
+    names = [feature.name for feature in flow.FEATURES]
+    flows, tools = findings.flows, findings.tools
+    return {
+        "version": VERSION,
+        "input": {
+            "features": names,
+            "fingerprint": flow.fingerprint(names),
+            "columns": list(flow.COLUMNS),
+            "min_packets": flow.MIN_PACKETS,
+            "chunk_rows": CHUNK_ROWS,
+        },
+        "output": {"classes": list(CLASSES)},
+        "threshold": {"risk": findings.risk, "score": findings.threshold},
+        "calibration": {
+            "prior": evaluate.PRIOR,
+            "score": list(calibration.score),
+            "probability": list(calibration.probability),
+        },
+        "training": {
+            "model": findings.chosen,
+            "seed": evaluate.SEED,
+            "data_sha256": flows.digest,
+            "captures": len(np.unique(flows.capture)),
+            "flows": len(flows),
+            "judged_benign": int((flows.judged & (flows.fate == Fate.BENIGN)).sum()),
+            "judged_attack": int((flows.judged & (flows.fate == Fate.ATTACK)).sum()),
+            "damages": list(flows.damages),
+            "code_sha256": _code_digest(),
+            "packages": {name: version(name) for name in _PACKAGES},
+        },
+        "metrics": {
+            "unseen_tools": _metrics(tools),
+            "unseen_captures": _metrics(findings.captures),
+            "parity_max_difference": findings.difference,
+        },
+    }
+
+
+def _metrics(result: Result) -> dict[str, Any]:
+    return {
+        "recall_mean_over_tools": round(result.recall, 4),
+        "false_positive_flows": [result.false_flows.hits, result.false_flows.total],
+        "false_positive_rate_95": [round(bound, 7) for bound in result.false_flows.interval],
+        "false_positive_captures": [result.false_captures.hits, result.false_captures.total],
+        "false_positive_rate_95_by_capture": [round(b, 7) for b in result.false_bootstrap],
+    }
+
+
+def _code_digest() -> str:
+    """A hash over the source of the features and of this room: another number means another
+    trainer.
+    """
+    here = Path(__file__).parent
+    digest = hashlib.sha256(Path(flow.__file__).read_bytes())
+    for path in sorted(here.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
