@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fortress.features import claims, fans, floods, logins, rhythm, rows
-from fortress.features.keys import KeyTable, UInt64, is_group, is_private, words
+from fortress.features.keys import KeyTable, UInt64, is_group, is_private, is_v4, words
 from fortress.features.rows import Columns, Table
 
 TABLES: Mapping[str, Mapping[str, str]] = {
@@ -27,7 +27,8 @@ INTERVAL_COLUMNS = rows.COLUMNS
 FLOW_COLUMNS = tuple(dict.fromkeys((*logins.FLOW_COLUMNS, *rhythm.FLOW_COLUMNS)))
 PACKET_COLUMNS = claims.PACKET_COLUMNS
 REPLAY_SECRET = 0x5EED_F0E7_2E55_0001  # replay is reproducible; live captures take a random one
-_MOST_GATEWAYS = 16
+_MOST_GATEWAYS = _MOST_PREFIXES = 16
+_GLOBAL_SHIFT = np.uint64(61)
 
 
 class Windows:
@@ -40,6 +41,7 @@ class Windows:
         self._rhythms = rhythm.Rhythms(secret)
         self._claims = claims.ClaimWindows(secret)
         self._gateways: UInt64 = np.empty(0, np.uint64)
+        self._prefixes: UInt64 = np.empty(0, np.uint64)
         self._last_ns: int | None = None
 
     def observe(
@@ -53,7 +55,7 @@ class Windows:
         tried = rows.attempts(intervals) if _count(intervals) else None
         if _count(packets):
             packets = {name: packets[name] for name in PACKET_COLUMNS}
-            self._learn_gateways(intervals)
+            self._learn_link(intervals, packets)
             tables["claims"] = self._claims.observe(packets, self._gateways, ns)
             asked = claims.asking(packets)
             tried = asked if tried is None else fans.joined(tried, asked)
@@ -73,6 +75,11 @@ class Windows:
         return sum(part.memory_bytes for part in parts)
 
     @property
+    def prefixes(self) -> tuple[int, ...]:
+        """The global /64 prefixes (upper 64 bits) of hosts that neighbour discovery was heard of."""
+        return tuple(self._prefixes.tolist())
+
+    @property
     def tables(self) -> dict[str, KeyTable]:
         """The bounded tables by name, for their counters of evictions and refusals."""
         return {
@@ -86,18 +93,27 @@ class Windows:
         """Forgets everything seen; counters stay."""
         for part in (self._fans, self._logins, self._rhythms, self._claims):
             part.clear()
-        self._gateways = self._gateways[:0]
+        self._gateways, self._prefixes = self._gateways[:0], self._prefixes[:0]
 
-    def _learn_gateways(self, intervals: Columns) -> None:
-        if not _count(intervals) or len(self._gateways) >= _MOST_GATEWAYS:
-            return
-        found = []
-        for address, mac in (("orig_addr", "orig_mac"), ("resp_addr", "resp_mac")):
-            remote = words(intervals[address])
-            chosen = ~is_private(remote) & ~is_group(remote) & (intervals[mac] != 0)
-            found.append(intervals[mac][chosen])
-        known = np.unique(np.concatenate((self._gateways, *found)))
-        self._gateways = known[:_MOST_GATEWAYS]
+    def _learn_link(self, intervals: Columns, packets: Columns) -> None:
+        """Which MACs lead elsewhere, and which IPv6 prefixes are those of the link."""
+        if _count(intervals) and len(self._gateways) < _MOST_GATEWAYS:
+            found = []
+            for address, mac in (("orig_addr", "orig_mac"), ("resp_addr", "resp_mac")):
+                remote = words(intervals[address])
+                chosen = is_v4(remote) & ~is_private(remote) & ~is_group(remote)
+                chosen &= intervals[mac] != 0
+                found.append(intervals[mac][chosen])
+            self._gateways = _learned(self._gateways, found, _MOST_GATEWAYS)
+        neighbours = packets["arp_op"] >= claims.SOLICITATION
+        if neighbours.any() and len(self._prefixes) < _MOST_PREFIXES:
+            high = words(packets["src_addr"][neighbours]).high
+            own = [high[(high >> _GLOBAL_SHIFT) == 1]]  # 2000::/3; others are private anyway
+            self._prefixes = _learned(self._prefixes, own, _MOST_PREFIXES)
+
+
+def _learned(known: UInt64, found: list[UInt64], most: int) -> UInt64:
+    return np.unique(np.concatenate((known, *found)))[:most]
 
 
 def _count(columns: Columns) -> int:

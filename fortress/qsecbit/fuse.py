@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from fortress.qsecbit.places import is_local
+from fortress.qsecbit.places import Places
 from fortress.qsecbit.score import Part, decayed, host_risk
 from fortress.verdict import Action, Finding, Source, Verdict
 
@@ -59,8 +59,9 @@ class _Held:
 class Fuse:
     """Holds what is known to go on; `add` takes findings in, `verdicts` says what follows."""
 
-    def __init__(self, settings: FuseSettings | None = None) -> None:
+    def __init__(self, settings: FuseSettings | None = None, places: Places | None = None) -> None:
         self._settings = settings or FuseSettings()
+        self._places = places or Places()
         self._held: dict[_Key, _Held] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._macs: dict[str, str] = {}
@@ -108,7 +109,7 @@ class Fuse:
                 logs[1] += log
         changed = []
         for host, (log, proven) in calm.items():
-            step = _step(host, -math.expm1(log), -math.expm1(proven))
+            step = self._step(host, -math.expm1(log), -math.expm1(proven))
             if step and _supersedes(step[0], self._verdicts.get(host), ns):
                 verdict = self._verdict(ns, host, *step, parts)
                 self._verdicts[host] = verdict
@@ -134,16 +135,18 @@ class Fuse:
 
     def _hold(self, found: Finding, ns: int) -> bool:
         key = found.detector, found.host, found.target
-        if found.src_mac and is_local(found.host) and found.host != found.target:
+        if found.src_mac and self._places.is_local(found.host) and found.host != found.target:
             self._macs[found.host] = found.src_mac
         held = self._held.get(key)
         if held is None:
             self._make_room(ns)
-            self._held[key] = _Held(found, found.risk, ns, found.risk, ns, weight(found))
+            self._held[key] = _Held(
+                found, found.risk, ns, found.risk, ns, weight(found, self._places)
+            )
             return True
         now = decayed(held.risk, ns - held.fresh_ns, self._settings.tau_s)
         if found.risk >= now:
-            held.finding, held.weight = found, weight(found)
+            held.finding, held.weight = found, weight(found, self._places)
         held.risk, held.fresh_ns = max(found.risk, now), ns
         alarm = held.told_risk < ALARM <= found.risk
         risen = found.risk >= held.told_risk + RISEN
@@ -170,7 +173,7 @@ class Fuse:
         self, ns: int, host: str, action: Action, seconds: int, parts: Sequence[Part]
     ) -> Verdict:
         mine = [part for part in parts if part.finding.host == host]
-        target, kind = _target(host, self._macs.get(host, ""))
+        target, kind = self._target(host)
         worst = max(mine, key=lambda part: part.p)
         signatures = tuple(sorted({part.finding.signature_id for part in mine}))
         why = f"risk {host_risk(mine):.2f}: {worst.finding.reason}"
@@ -178,12 +181,32 @@ class Fuse:
             why += f" (and {len(mine) - 1} more)"
         return Verdict(ns, action, target, kind, ns + seconds * _SECOND, why, signatures)
 
+    def _step(self, host: str, risk: float, proven_risk: float) -> tuple[Action, int] | None:
+        for least, action, seconds in STEPS:
+            if (proven_risk if action >= Action.BLOCK else risk) < least:
+                continue
+            if action is not Action.QUARANTINE or self._places.is_local(host):
+                return action, seconds
+        return None
 
-def weight(found: Finding) -> float:
-    """How much a finding counts for the network: ours fully, strangers less, their mere looking
-    around hardly.
+    def _target(self, host: str) -> tuple[str, str]:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return host, "mac"
+        if self._places.is_local(host):
+            mac = self._macs.get(host, "")
+            return (mac, "mac") if mac else (host, "address")
+        if address.version == 6:  # who has one address of a /64 has them all
+            return str(ipaddress.ip_network(f"{host}/64", strict=False)), "prefix"
+        return host, "address"
+
+
+def weight(found: Finding, places: Places) -> float:
+    """How much a finding counts for the network: ours fully, strangers less, their looking around
+    without success hardly.
     """
-    if is_local(found.host):
+    if places.is_local(found.host):
         return LOCAL_WEIGHT
     if found.technique in _BACKGROUND and not found.evidence.get("fine", 0):
         return BACKGROUND_WEIGHT
@@ -194,27 +217,6 @@ def _limited(found: Finding, lone: float) -> Finding:
     if found.risk <= lone:
         return found
     return replace(found, confidence=math.floor(lone / found.severity * 1e6) / 1e6)
-
-
-def _target(host: str, mac: str) -> tuple[str, str]:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host, "mac"
-    if is_local(host):
-        return (mac, "mac") if mac else (host, "address")
-    if address.version == 6:  # who has one address of a /64 has them all
-        return str(ipaddress.ip_network(f"{host}/64", strict=False)), "prefix"
-    return host, "address"
-
-
-def _step(host: str, risk: float, proven_risk: float) -> tuple[Action, int] | None:
-    for least, action, seconds in STEPS:
-        if (proven_risk if action >= Action.BLOCK else risk) < least:
-            continue
-        if action is not Action.QUARANTINE or is_local(host):
-            return action, seconds
-    return None
 
 
 def _supersedes(action: Action, before: Verdict | None, ns: int) -> bool:

@@ -26,6 +26,7 @@ from fortress.qsecbit.contract import Plain, Setting
 from fortress.qsecbit.describe import Evidence, finding
 from fortress.qsecbit.fuse import WATCH, Fuse, FuseSettings
 from fortress.qsecbit.model import Classifier, ModelWindows
+from fortress.qsecbit.places import Places
 from fortress.qsecbit.score import score
 from fortress.verdict import Finding, Notice, Score, Status, Verdict
 
@@ -63,7 +64,8 @@ class Pipeline:
     ) -> None:
         settings = settings or PipelineSettings()
         self._detectors = chosen(settings.detectors)
-        self._fuse = Fuse(fuse_settings(settings.qsecbit))
+        self._places = Places()
+        self._fuse = Fuse(fuse_settings(settings.qsecbit), self._places)
         self._windows = Windows(settings.secret)
         self._model = ModelWindows(classifier, settings.secret) if classifier else None
         self._status = Status.GREEN
@@ -124,6 +126,7 @@ class Pipeline:
         """
         notices = self._start(tick_ns)
         tables = self._windows.observe(tick_ns, intervals, flows, packets)
+        self._places.learn(self._windows.prefixes)
         evidence = Evidence(tick_ns, intervals, flows, packets)
         found: list[tuple[Finding, float]] = []
         for setting in self._detectors:

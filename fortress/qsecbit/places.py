@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
-from functools import lru_cache
+from collections.abc import Iterable
 
 # The same as fortress.features.keys.is_private, which tests hold to it: RFC 1918, 3927, 6598, 4193,
 # loopback and link-local. Python's own is_private counts documentation networks as well.
@@ -15,15 +15,41 @@ LOCAL_NETWORKS = tuple(
         "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128",
     )
 )  # fmt: skip
+_MOST_REMEMBERED = 4096
 
 
-@lru_cache(maxsize=4096)
-def is_local(host: str) -> bool:
-    """Whether a host is on our side: a site's own address, or a device known by its MAC alone."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return True
-    return any(
-        address in network for network in LOCAL_NETWORKS if network.version == address.version
-    )
+class Places:
+    """The networks on our side: the private ones, and the IPv6 prefixes of the link that are
+    learned.
+    """
+
+    def __init__(self) -> None:
+        self._prefixes: frozenset[int] = frozenset()
+        self._known: dict[str, bool] = {}
+
+    def learn(self, prefixes: Iterable[int]) -> None:
+        """Takes /64 prefixes (the upper 64 bits) whose hosts were heard on the link itself."""
+        found = frozenset(prefixes)
+        if found != self._prefixes:
+            self._prefixes = found
+            self._known.clear()
+
+    def is_local(self, host: str) -> bool:
+        """Whether a host is on our side: by its address, or a device known by its MAC alone."""
+        known = self._known.get(host)
+        if known is None:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            known = self._known[host] = self._look(host)
+        return known
+
+    def _look(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return True
+        if address.version == 6 and int(address) >> 64 in self._prefixes:
+            return True
+        return any(
+            address in network for network in LOCAL_NETWORKS if network.version == address.version
+        )

@@ -20,7 +20,7 @@ from fortress.features.keys import (
     words,
 )
 from fortress.features.windows import REPLAY_SECRET
-from fortress.qsecbit.places import LOCAL_NETWORKS, is_local
+from fortress.qsecbit.places import LOCAL_NETWORKS, Places
 
 
 def _addresses(*texts: str) -> np.ndarray:
@@ -62,7 +62,7 @@ def test_the_word_of_an_address_says_the_same_as_its_number(rng: np.random.Gener
     texts += [str(net[0]) for net in LOCAL_NETWORKS] + [str(net[-1]) for net in LOCAL_NETWORKS]
     texts += [str(ipaddress.ip_address(int(net[-1]) + 1)) for net in LOCAL_NETWORKS[:-1]]
     told = is_private(words(_addresses(*texts))).tolist()
-    assert told == [is_local(text) for text in texts]
+    assert told == [Places().is_local(text) for text in texts]
 
 
 @pytest.mark.parametrize(

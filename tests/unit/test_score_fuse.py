@@ -13,7 +13,7 @@ from fortress.qsecbit.fuse import (
     FuseSettings,
     weight,
 )
-from fortress.qsecbit.places import is_local
+from fortress.qsecbit.places import Places
 from fortress.verdict import Action, Finding, Source
 from tests.unit.test_score_arithmetic import finding
 
@@ -156,16 +156,19 @@ def test_how_much_a_host_matters() -> None:
     stranger = finding("198.51.100.7", evidence={"fine": 0})
     knocked = finding("198.51.100.7", evidence={"fine": 2})
     flood = finding("198.51.100.7", technique="T1499.001", evidence={})
-    assert weight(finding("10.0.0.9")) == LOCAL_WEIGHT
-    assert weight(stranger) == BACKGROUND_WEIGHT
-    assert weight(knocked) == weight(flood) == REMOTE_WEIGHT
+    assert weight(finding("10.0.0.9"), Places()) == LOCAL_WEIGHT
+    assert weight(stranger, Places()) == BACKGROUND_WEIGHT
+    assert weight(knocked, Places()) == weight(flood, Places()) == REMOTE_WEIGHT
 
 
 def test_what_is_local() -> None:
-    assert all(
-        map(is_local, ("10.1.2.3", "192.168.0.1", "fe80::1", "fd00::1", "02:00:00:00:00:01"))
-    )
-    assert not any(map(is_local, ("8.8.8.8", "2a00:1450::1")))
+    places = Places()
+    assert all(map(places.is_local, ("10.1.2.3", "192.168.0.1", "fe80::1", "fd00::1")))
+    assert places.is_local("02:00:00:00:00:01")
+    assert not any(map(places.is_local, ("8.8.8.8", "2a00:1450::1")))
+    places.learn([0x2A00_1450_0000_0000])
+    assert places.is_local("2a00:1450::1")
+    assert not places.is_local("2a00:1450:0:1::1")
 
 
 def test_findings_are_bounded_and_the_least_goes_first() -> None:
