@@ -76,7 +76,7 @@ class Windows:
 
     @property
     def prefixes(self) -> tuple[int, ...]:
-        """The global /64 prefixes (upper 64 bits) of hosts that neighbour discovery was heard of."""
+        """The global /64 prefixes (upper 64 bits) of hosts heard in neighbour discovery."""
         return tuple(self._prefixes.tolist())
 
     @property

@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 
 from fortress.errors import ConfigError
-from fortress.qsecbit import checks, detectors
+from fortress.features.windows import TABLES
+from fortress.qsecbit import Pipeline, checks, detectors
 from fortress.qsecbit.catalogue import catalogue, chosen
 from fortress.qsecbit.contract import Detector, Signature, configured, declared, detector
+from fortress.qsecbit.fuse import (
+    BACKGROUND_WEIGHT,
+    LOCAL_WEIGHT,
+    REMOTE_WEIGHT,
+    STEPS,
+    FuseSettings,
+)
+from fortress.qsecbit.score import AMBER, RED
 from fortress.verdict import Layer
 
 FOUND = list(catalogue().values())
@@ -41,14 +50,34 @@ def test_signature_numbers_are_never_shared_between_detectors() -> None:
             assert owner.setdefault(signature.id, one.name) == one.name
 
 
-@pytest.mark.parametrize("found", FOUND, ids=[one.name for one in FOUND])
-def test_a_detector_has_its_heading_in_the_documentation(found: Detector, root: Path) -> None:
+def test_every_column_of_every_table_is_documented_as_it_is(root: Path) -> None:
     text = (root / "docs" / "detection.md").read_text()
-    assert f"### {found.name}" in text
-    for signature in found.signatures.values():
-        assert str(signature.id) in text, f"{found.name}: signature {signature.id}"
-    for name in found.settings:
-        assert f"`{name}`" in text, f"{found.name}: setting {name}"
+    for name, columns in TABLES.items():
+        section = text.split(f"### {name}\n")[1].split("\n#")[0]
+        rows = [f"| `{column}` | {meaning} |" for column, meaning in columns.items()]
+        assert [line for line in section.splitlines() if line.startswith("| `")] == rows
+
+
+def test_the_example_of_the_documentation_keeps_every_promise(root: Path) -> None:
+    text = (root / "docs" / "detection.md").read_text()
+    names = {"np": np, "detector": detector, "Signature": Signature, "Layer": Layer}
+    exec(text.split("```python\n")[1].split("```")[0], names)
+    found = declared(names["too_many_ports"])
+    assert found is not None
+    checks.check(found)
+
+
+def test_numbers_of_the_documentation_are_those_of_the_code(root: Path) -> None:
+    text = (root / "docs" / "score.md").read_text()
+    assert f"AMBER from {AMBER:.2f}, RED from {RED:.2f}" in text
+    assert f"τ = {FuseSettings().tau_s:.0f} s" in text
+    for least, action, _ in STEPS:
+        assert f"| from {least:.2f}" in text
+        assert f"| {action.name} |" in text
+    for one in (LOCAL_WEIGHT, REMOTE_WEIGHT, BACKGROUND_WEIGHT):
+        assert f"| {one} |" in text
+    megabytes = Pipeline().memory_bytes / 1e6
+    assert f"together {megabytes:.0f} MB" in (root / "docs" / "detection.md").read_text()
 
 
 def _declare(function: Callable[..., object], **changes: object) -> Detector:
