@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words every room shares: findings, verdicts and scores, plain values of the standard library."""
+"""The words every room shares: findings, verdicts and scores, plain values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 
 
-class Layer(str, Enum):
+class Layer(StrEnum):
     """Where in the stack a finding lies."""
 
     L2 = "L2"
@@ -18,7 +18,7 @@ class Layer(str, Enum):
     L7 = "L7"
 
 
-class Source(str, Enum):
+class Source(StrEnum):
     """What kind of judge made a finding."""
 
     RULE = "rule"
@@ -37,7 +37,7 @@ class Action(IntEnum):
     QUARANTINE = 4
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """The score in one word."""
 
     GREEN = "GREEN"
@@ -49,8 +49,9 @@ class Status(str, Enum):
 class Finding:
     """A score above its threshold, with its reason.
 
-    `risk` is severity times confidence, both in [0, 1]; times are nanoseconds since 1970 of the capture's clock;
-    addresses are text, `host` is the party held responsible, `target` the one it was done to.
+    `risk` is severity times confidence, both in [0, 1]; times are nanoseconds since 1970 of the
+    capture's clock; addresses are text, `host` is the party held responsible, `target` the one it
+    was done to.
     """
 
     time_ns: int
@@ -98,7 +99,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A part of the score: who or what contributes how much (shares add up to the score's value)."""
+    """A part of the score: who or what contributes how much; shares add up to the value."""
 
     name: str
     value: float
@@ -106,7 +107,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The network's risk in [0, 1] (0 is calm), its status, and how far the sensors can be trusted."""
+    """The network's risk in [0, 1] (0 is calm), its status, and how far to trust the sensors."""
 
     time_ns: int
     value: float
