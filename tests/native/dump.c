@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Prints each frame of capture files as the parser sees it: one line a frame, tab-separated, names in the first. */
+/*
+ * Prints each frame as the parser sees it: one line a frame, tab-separated, names in the first.
+ *
+ *     dump CAPTURE...      dump --synth PROFILE SEED PACKETS
+ */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "fx/parse.h"
 #include "fx/source.h"
@@ -55,6 +61,14 @@ static void print_packet(const struct fx_packet *packet, uint16_t linktype)
 	printf("%u\n", linktype);
 }
 
+static int open_source(int count, char **words, fx_source **out)
+{
+	if (count == 5 && strcmp(words[1], "--synth") == 0)
+		return fx_source_open_synth(words[2], strtoull(words[3], NULL, 10),
+					    strtoull(words[4], NULL, 10), out);
+	return fx_source_open_pcap((const char *const *)words + 1, count - 1, out);
+}
+
 int main(int count, char **words)
 {
 	const fx_damage *damages;
@@ -62,7 +76,7 @@ int main(int count, char **words)
 	fx_source *source;
 	int got, damaged;
 
-	if (fx_source_open_pcap((const char *const *)words + 1, count - 1, &source) < 0) {
+	if (open_source(count, words, &source) < 0) {
 		fprintf(stderr, "%s\n", fx_last_error());
 		return 1;
 	}

@@ -29,6 +29,15 @@ def test_native_program_passes_on_aarch64_under_qemu(program: str) -> None:
     run("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", built("aarch64") / program)
 
 
+@pytest.mark.parametrize("profile", ["mixed", "fuzz"])
+def test_aarch64_reads_frames_as_x86_does(profile: str) -> None:
+    need("aarch64")
+    words = ("--synth", profile, "7", "5000")
+    theirs = run("qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", built("aarch64") / "dump", *words)
+    assert theirs.count("\n") == 5001
+    assert theirs == run(built("plain") / "dump", *words)
+
+
 def test_300000_random_and_mutated_frames_never_harm_the_parser(seed: int) -> None:
     run(built("sanitized") / "test_parse_random", "300000", str(seed))
 
