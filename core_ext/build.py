@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the C of the extension `fortress_core._native` from include/fx/abi.h; CMake compiles it."""
+"""Writes the C of the extension `fortress_core._native` from include/fx/abi.h for CMake."""
 
 import sys
 from pathlib import Path
