@@ -110,8 +110,8 @@ def _finding(seen: Seen) -> RenderableType:
     if seen.times > 1:
         when += f" … {clock(seen.last_ns)}, told {seen.times} times"
     head.append(f"  {when}", "cyan")
-    judged = f"{finding.layer.value} · {finding.technique} · {finding.source.value}"
-    small = f"{judged} · {_evidence(finding.evidence)}" if finding.evidence else judged
+    judged = (finding.layer.value, finding.technique, finding.source.value)
+    small = " · ".join(filter(None, (*judged, _evidence(finding.evidence))))
     inset = (0, 0, 0, 5)
     return Group(head, Padding(Text(finding.reason), inset), Padding(Text(small, "dim"), inset))
 

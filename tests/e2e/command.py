@@ -43,7 +43,6 @@ def environment(state: Path) -> dict[str, str]:
     return kept | {
         "FORTRESS_STATE_DIR": str(state),
         "FORTRESS_METRICS__LISTEN": "",
-        "FORTRESS_MODEL__ENABLED": "false",
     }
 
 
