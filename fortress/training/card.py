@@ -89,16 +89,16 @@ captures; recall counts each tool once.
 {_table(_WORTH_HEAD, rows)}
 
 Intervals by flow (Clopper–Pearson) take flows for independent, which those of one capture are
-not; the bootstrap draws whole captures and is empty without a false positive. By captures, tools
-held out, {_rate(tools.false_captures)} had one: at most {tools.false_captures.interval[1]:.1%} of captures (95 %). Benign
-flows include those too short to be judged.
+not; the bootstrap draws whole captures and is empty without a false positive. Tools held out,
+{_rate(tools.false_captures)} captures had one: at most {tools.false_captures.interval[1]:.1%} of
+captures (95 %). Benign flows include those too short to be judged.
 
 False positives by origin, tools held out: {by_origin}.
 
 Recall by kind, tools unseen: {_kinds(tools.by_kind)}.
 {_demonstration(found.demonstration)}
-A capture tells about a known tool only where the tool has several: {len(known)} have, and their mean
-recall, captures unseen, is {_known_recall(found):.3f}.
+A capture tells about a known tool only where the tool has several: {len(known)} have, and their
+mean recall, captures unseen, is {_known_recall(found):.3f}.
 
 {_table(("tool", "judged flows", "found, tool unseen", "found, capture unseen"), groups)}
 """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,16 @@ def to_graph(model: Any, width: int) -> bytes:
     """The fitted classifier as an ONNX graph of one file: float32 [rows, width] to probabilities
     [rows, classes].
     """
-    graph = to_onnx(
-        model,
-        initial_types=[("features", FloatTensorType([None, width]))],
-        options={id(model): {"zipmap": False}},
-        target_opset=_OPSETS,
-    )
+    with warnings.catch_warnings():
+        # skl2onnx hands numpy booleans of boosted trees to protobuf as integers: numpy deprecates
+        # that, protobuf 7 refuses it (hence protobuf<7 in the extra `train`), the values are right.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        graph = to_onnx(
+            model,
+            initial_types=[("features", FloatTensorType([None, width]))],
+            options={id(model): {"zipmap": False}},
+            target_opset=_OPSETS,
+        )
     for field in ("producer_version", "doc_string"):  # the file depends on the model alone
         graph.ClearField(field)
     graph.graph.name = "fortress"

@@ -140,11 +140,11 @@ TRUTHS: Mapping[str, Truth] = {
     "2acd2e5b": _attack("tunnel", "ndpi-icmp", "data in echoes", Match(proto=ICMP)),
     "4cebaf55": _attack("tunnel", "thc-covert", "data in options", _pair("2001:db8:1::1", "any")),
     "601ca473": _attack("tunnel", "dnscat2", "dnscat2 with CNAME", _DNS),
-    "0f4fb495": _attack("tunnel", "dnscat2", "dnscat2 with TXT", _DNS),
+    "0f4fb495": _attack("tunnel", "dnscat2", "dnscat2 with TXT", Match(proto=UDP)),
     "7584cbcb": _attack("tunnel", "iodine", "one query is not", _pair("198.46.158.57", "any", UDP)),
     "4b39b703": _attack("tunnel", "iodine", "iodine", _pair("10.0.2.30", "10.0.2.20", UDP)),
     "706d3f38": _attack("tunnel", "ndpi-bad-dns", "queries like dnscat2's", _DNS),
-    "229937eb": _attack("tunnel", "ndpi-dns2tcp", "dns2tcp", Match(ports=(53,))),
+    "229937eb": _attack("tunnel", "ndpi-dns2tcp", "dns2tcp", Match()),
     "95de88b1": _attack("tunnel", "ndpi-dns-exfil", "a file in queries", _DNS),
     "4f9682b2": _content("tunnel", "ndpi-dns-exf", "one query with a long name"),
     # attacks that lie in the content
