@@ -78,21 +78,18 @@ static uint64_t units_per_second(uint8_t resolution)
 
 static int64_t stamp_ns(const struct fx_pcapng_interface *interface, uint64_t stamp)
 {
-	uint64_t units = interface->units_per_second;
-	uint64_t seconds, rest;
+	uint64_t units = interface->units_per_second, seconds;
 	int64_t ns;
 
-	if (units == 1000000) {
-		if (__builtin_mul_overflow(stamp, 1000, &stamp) || stamp > INT64_MAX)
+	if (interface->unit_ns) {
+		if (__builtin_mul_overflow(stamp, interface->unit_ns, &ns))
 			return INT64_MAX;
-		ns = (int64_t)stamp;
 	} else {
 		seconds = stamp / units;
-		rest = stamp % units;
 		if (seconds > INT64_MAX / 1000000000 - 1)
 			return INT64_MAX;
 		ns = (int64_t)(seconds * 1000000000) +
-		     (int64_t)((unsigned __int128)rest * 1000000000 / units);
+		     (int64_t)((unsigned __int128)(stamp % units) * 1000000000 / units);
 	}
 	return __builtin_add_overflow(ns, interface->offset_ns, &ns) ? INT64_MAX : ns;
 }
@@ -137,6 +134,8 @@ static int add_interface(struct fx_capture_file *file, const uint8_t *block, uin
 	    interface->units_per_second == 0)
 		return fx_fail(-EIO, "interface %u has a time resolution or offset beyond 64 bits",
 			       file->interface_count);
+	if (1000000000 % interface->units_per_second == 0)
+		interface->unit_ns = 1000000000 / interface->units_per_second;
 	file->interface_count++;
 	return 1;
 }
@@ -155,8 +154,8 @@ static int read_statistics(struct fx_capture_file *file, const uint8_t *block, u
 }
 
 /* A packet block of any of the three kinds into *frame: 1, or -EIO with words. */
-static int read_packet(struct fx_capture_file *file, uint32_t type, const uint8_t *block,
-		       uint32_t length, struct fx_frame *frame)
+static inline int read_packet(struct fx_capture_file *file, uint32_t type, const uint8_t *block,
+			      uint32_t length, struct fx_frame *frame)
 {
 	const int is_simple = type == BLOCK_PACKET_SIMPLE;
 	const uint32_t header = is_simple ? 12 : 28;
@@ -307,15 +306,45 @@ static int is_at_hand(const struct fx_capture_file *file)
 	       fx_file32(file, file->input->at + 4) <= left;
 }
 
+/*
+ * What nearly every block is: a sound enhanced packet block, whole in the window. 0 = something else
+ * or not sound, nothing taken.
+ */
+static inline int take_packet_at_hand(struct fx_capture_file *file, struct fx_frame *frame)
+{
+	struct fx_input *input = file->input;
+	const uint8_t *at = input->at;
+	size_t left = (size_t)(input->end - at);
+	uint32_t length;
+
+	if (left < PACKET_BYTES || fx_file32(file, at) != BLOCK_PACKET)
+		return 0;
+	length = fx_file32(file, at + 4);
+	if (length < PACKET_BYTES || length > left || length % 4 ||
+	    fx_file32(file, at + length - 4) != length ||
+	    read_packet(file, BLOCK_PACKET, at, length, frame) < 0)
+		return 0;
+	input->at = at + length;
+	return 1;
+}
+
 static int pcapng_next(struct fx_capture_file *file, struct fx_frame *frames, int capacity)
 {
 	int count = 0;
 
-	while (count < capacity && (count == 0 || is_at_hand(file))) {
-		uint64_t offset = fx_input_offset(file->input);
+	while (count < capacity) {
+		uint64_t offset;
 		struct fx_frame frame = { 0 };
-		int code = take_block(file, &frame);
+		int code;
 
+		if (take_packet_at_hand(file, &frames[count])) {
+			count++;
+			continue;
+		}
+		if (count && !is_at_hand(file))
+			break;
+		offset = fx_input_offset(file->input);
+		code = take_block(file, &frame);
 		if (code < 0 && count)
 			break; /* found again by the next call */
 		if (code < 0)

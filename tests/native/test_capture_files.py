@@ -24,6 +24,7 @@ SOUND = {
     "pcapng, big-endian": made.pcapng(order=">"),
     "pcapng, nanoseconds": made.pcapng(options=made.option(9, b"\x09"), units=10**9),
     "pcapng, binary units": made.pcapng(options=made.option(9, b"\x95"), units=2**21),
+    "pcapng, tens of nanoseconds": made.pcapng(options=made.option(9, b"\x08"), units=10**8),
     "gzip": gzip.compress(made.pcap()),
     "gzip, two members": gzip.compress(made.pcap()[:100]) + gzip.compress(made.pcap()[100:]),
     "gzip, zeros behind it": gzip.compress(made.pcap()) + bytes(512),
@@ -160,6 +161,15 @@ def test_all_kinds_of_packet_blocks_are_read_and_others_stepped_over(
     assert seen.column("captured_bytes") == [43, 44, 45]
     assert seen.column("wire_bytes") == [43, 46, 45]
     assert seen.column("time_ns")[1] == seen.column("time_ns")[0], "has no stamp: the last one"
+
+
+def test_a_stamp_beyond_64_bits_of_nanoseconds_is_the_largest(dump: Path, tmp_path: Path) -> None:
+    stamp = struct.pack("<III", 0, 2**32 - 1, 2**32 - 1)
+    body = stamp + struct.pack("<II", 42, 42) + made.FRAMES[0]
+    for options in (b"", made.option(9, b"\x09"), made.option(9, b"\x95")):
+        content = made.section() + made.interface(options=options) + made.block(6, body)
+        times = read(dump, write(tmp_path, content)).column("time_ns")
+        assert times[0] >= 2**63 - 10**10
 
 
 @pytest.mark.parametrize("wire", [0, 10, 2**31, 2**32 - 1])

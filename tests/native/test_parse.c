@@ -146,6 +146,8 @@ static const struct {
 	  IS_4 IS_PORTS "decode=0 tunnel=4 ethertype=2048" },
 	{ "IPv6 in a PPPoE session is IPv6", 1, 0, MACS "88 64 11 00 00 01 00 3e 00 57 " IP6("00 14", "06") TCP("50 10"),
 	  IS_6 IS_PORTS "decode=0 tunnel=4 ethertype=34525" },
+	{ "IP longer than its PPPoE session is malformed", 1, 0,
+	  MACS "88 64 11 00 00 01 00 20 00 21 " IP4("00 28", "06") TCP("50 10"), IS_4 "decode=21 tunnel=4 ip_bytes=40" },
 	{ "LCP in a PPPoE session is understood and no IP", 1, 0, MACS "88 64 11 00 00 01 00 0a c0 21 09 00 00 08 01 02 03 04",
 	  "decode=0 ip_version=0 ethertype=34916 tunnel=0" },
 	{ "LLDP is understood and no IP", 1, 0, MACS "88 cc 02 07 04 00 00 00 00 00 00", "decode=0 ip_version=0 ethertype=35020" },
