@@ -11,6 +11,7 @@ counted).
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from fortress.features.keys import (
     ABSENT,
@@ -52,6 +53,7 @@ _SHARED = (
     (0x00000C9FF, 12),
     (0x0007B400, 16),
 )
+_MOST_ACCUSED = 64
 _HOLDER, _HOLDER_UNASKED, _RIVAL, _RIVAL_UNASKED = range(4)
 _UNSPECIFIED_V4 = np.uint64(0xFFFF << 32)
 
@@ -96,10 +98,14 @@ class ClaimWindows:
         keys = address_key(self._secret, sender.take(row))
         same = group(keys)
         slots, fresh = self.table.admit(same, ns)
-        begun = np.isin(slots, fresh) if len(fresh) else np.zeros(len(slots), np.bool_)
-        self._high[slots[begun]] = sender.high[row[same.first[begun]]]
-        self._low[slots[begun]] = sender.low[row[same.first[begun]]]
-        self._begin(slots[begun], mac[row[same.first[begun]]], ns)
+        if len(fresh):
+            begun = np.isin(slots, fresh)
+            first = row[same.first[begun]]
+            self._high[slots[begun]], self._low[slots[begun]] = (
+                sender.high[first],
+                sender.low[first],
+            )
+            self._begin(slots[begun], mac[first], ns)
         of_row = slots[same.of_row]
         heard = of_row != ABSENT
         row, keys, of_row, mac = row[heard], keys[heard], of_row[heard], mac[row[heard]]
@@ -168,13 +174,14 @@ class ClaimWindows:
         sample[of_row[guilty_row]] = row[guilty_row]
         unrequested = np.where(by_rival, minute[:, _RIVAL_UNASKED], minute[:, _HOLDER_UNASKED])
         chosen = np.flatnonzero((sample != ABSENT) & (disputed | (unrequested > 0)))
+        if len(chosen) > _MOST_ACCUSED:  # a storm: the most insistent stand for it
+            order = np.argsort(-unrequested[chosen], kind="stable")
+            chosen = np.sort(chosen[order[:_MOST_ACCUSED]])
         slots, by_rival, minute = slots[chosen], by_rival[chosen], minute[chosen]
         holder, challenger = self._holder[slots], self._rival[slots]
         guilty = np.where(by_rival, challenger, holder)
         other = np.where(disputed[chosen], np.where(by_rival, holder, challenger), np.uint64(0))
-        own = self._own(guilty)
-        macs = np.sort(np.concatenate((self._holder, self._rival)))
-        addresses = np.searchsorted(macs, guilty, "right") - np.searchsorted(macs, guilty)
+        addresses, own = self._held(guilty)
         return {
             "row": sample[chosen],
             "guilty_mac": guilty,
@@ -188,16 +195,16 @@ class ClaimWindows:
             "own_low": np.where(own == ABSENT, 0, self._low[own]),
         }
 
-    def _own(self, macs: UInt64) -> Slots:
-        """A slot that each MAC holds undisputed, ABSENT where there is none."""
-        mine = np.flatnonzero(
-            (self._rival == 0) & (self._holder != 0) & np.isin(self._holder, macs)
-        )
-        order = mine[np.argsort(self._holder[mine], kind="stable")]
-        holders = self._holder[order]
-        at = np.searchsorted(holders, macs)
-        found = np.append(order, ABSENT)[np.minimum(at, len(order))]
-        return np.where(np.append(holders, 0)[np.minimum(at, len(order))] == macs, found, ABSENT)
+    def _held(self, macs: UInt64) -> tuple[npt.NDArray[np.int64], Slots]:
+        """How many addresses each MAC holds or disputes; a slot it holds undisputed, or ABSENT."""
+        count, own = np.zeros(len(macs), np.int64), np.full(len(macs), ABSENT, np.intp)
+        for number, mac in enumerate(macs):  # few: those accused in this tick
+            holds = self._holder == mac
+            count[number] = np.count_nonzero(holds) + np.count_nonzero(self._rival == mac)
+            holds &= self._rival == 0
+            slot = int(holds.argmax())
+            own[number] = slot if holds[slot] else ABSENT
+        return count, own
 
 
 def asking(packets: Columns) -> Attempts:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fortress.qsecbit.places import Places
-from fortress.qsecbit.score import Part, decayed, host_risk
+from fortress.qsecbit.score import Part, decayed, host_risk, share_names
 from fortress.verdict import Action, Finding, Source, Verdict
 
 WATCH = 0.2  # findings of less risk are forgotten at once
@@ -54,6 +54,7 @@ class _Held:
     told_risk: float
     told_ns: int
     weight: float
+    names: tuple[str, str, str, str]
 
 
 class Fuse:
@@ -90,7 +91,7 @@ class Fuse:
             if p < GONE:
                 gone.append(key)
             else:
-                parts.append(Part(held.finding, p, held.weight))
+                parts.append(Part(held.finding, p, held.weight, held.names))
         for key in gone:
             del self._held[key]
         return parts
@@ -141,7 +142,13 @@ class Fuse:
         if held is None:
             self._make_room(ns)
             self._held[key] = _Held(
-                found, found.risk, ns, found.risk, ns, weight(found, self._places)
+                found,
+                found.risk,
+                ns,
+                found.risk,
+                ns,
+                weight(found, self._places),
+                share_names(found),
             )
             return True
         now = decayed(held.risk, ns - held.fresh_ns, self._settings.tau_s)

@@ -84,24 +84,27 @@ class ModelWindows:
         risky = said.labels != CALM_LABEL
         if not risky.any() and not len(self.table):
             return []
-        source = as_host(words(flows["orig_addr"]))
-        groups = group(address_key(self._secret, source))
+        source = address_key(self._secret, as_host(words(flows["orig_addr"])))
+        worth = (risky | (self.table.find(source) != ABSENT)).nonzero()[0]
+        risky = risky[worth]
+        groups = group(source[worth])
         counts = np.zeros((len(groups.keys), 2), np.float32)
         counts[:, _RISKY] = np.bincount(groups.of_row[risky], minlength=len(counts))
         counts[:, _CALM] = np.bincount(groups.of_row[~risky], minlength=len(counts))
         suspect = counts[:, _RISKY] > 0
-        slots = np.empty(len(counts), np.intp)
-        slots[~suspect] = self.table.find(groups.keys[~suspect])
+        slots = self.table.find(groups.keys)
         slots[suspect], fresh = self.table.admit(groups.some(suspect), ns)
         self._panes.forget(fresh)
         known = slots != ABSENT
         self._panes.add(slots[known], counts[known], ns)
         suspect &= known
+        if not suspect.any():
+            return []
         totals = self._panes.totals(slots[suspect], ns)[0]
         sure = rises(totals[:, _RISKY], HALF_FLOWS) * failing(totals[:, _RISKY], totals[:, _CALM])
         first = np.full(len(counts), -1, np.intp)
-        rows = np.flatnonzero(risky)[::-1]
-        first[groups.of_row[rows]] = rows
+        rows = risky.nonzero()[0][::-1]
+        first[groups.of_row[rows]] = worth[rows]
         return [
             _finding(
                 flows, said, _Accused(int(row), float(total[0]), float(total[1]), float(c)), ns

@@ -30,6 +30,7 @@ class Part:
     finding: Finding
     p: float
     weight: float
+    names: tuple[str, str, str, str] | None = None  # of share_names, if they are known already
 
 
 def decayed(risk: float, age_ns: int, tau_s: float) -> float:
@@ -61,20 +62,20 @@ def score(time_ns: int, parts: Sequence[Part], before: Status, confidence: float
     scale = value / total if total > 0 else 0.0
     sums: tuple[dict[str, float], ...] = ({}, {}, {}, {})
     for part, log in zip(parts, logs, strict=True):
-        share, found = log * scale, part.finding
-        names = (found.host, found.layer.value, found.source.value, finding_name(found))
-        for named, name in zip(sums, names, strict=True):
+        share = log * scale
+        for named, name in zip(sums, part.names or share_names(part.finding), strict=True):
             named[name] = named.get(name, 0.0) + share
     by_host, by_layer, by_source, by_finding = map(_shares, sums)
     status = status_after(before, value)
     return Score(time_ns, value, status, confidence, by_host, by_layer, by_source, by_finding)
 
 
-def finding_name(found: Finding) -> str:
-    """What a finding is called in the score's shares."""
-    if not found.target:
-        return f"{found.detector} {found.host}"
-    return f"{found.detector} {found.host} → {found.target}"
+def share_names(found: Finding) -> tuple[str, str, str, str]:
+    """What a finding is counted under: its host, its layer, its source, and itself."""
+    itself = f"{found.detector} {found.host}"
+    if found.target:
+        itself += f" → {found.target}"
+    return found.host, found.layer.value, found.source.value, itself
 
 
 def _soft_capped(parts: Sequence[Part], logs: list[float]) -> list[float]:
