@@ -75,6 +75,9 @@ class Store(_Section):
     password_file: Path | None = Field(
         default=None, description="file whose first line is the database's password"
     )
+    keep_runs: int = Field(
+        default=1000, ge=1, description="how many runs are kept; older ones are deleted"
+    )
     batch_events: int = Field(
         default=500, ge=1, le=100_000, description="events written in one transaction"
     )

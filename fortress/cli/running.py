@@ -117,8 +117,9 @@ def _sinks(settings: Settings, paths: Sequence[str]) -> tuple[list[Sink], dict[s
         from fortress.store import Store
 
         store = Store(settings.store_url())
-        batch = settings.store.batch_events
-        sink = StoreSink(store, [_name(path) for path in paths], version("fortress"), batch)
+        named = [_name(path) for path in paths]
+        batch, keep = settings.store.batch_events, settings.store.keep_runs
+        sink = StoreSink(store, named, version("fortress"), batch, keep)
         sinks.append(sink)
         written["store"] = f"{store.url} (run {sink.run})"
     return sinks, written

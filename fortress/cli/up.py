@@ -24,6 +24,8 @@ Fortress is replayed once. It serves until Ctrl-C unless --once says otherwise."
 SAMPLES = "attack_day.*"
 STOP_SECONDS = 10.0  # how long a service may take to end before it is killed
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def add(commands: Commands) -> None:
     """Add the command."""
@@ -68,17 +70,14 @@ def _agent(arguments: argparse.Namespace, captures: Sequence[str]) -> list[str]:
 
 def _supervise(commands: Sequence[Sequence[str]]) -> int:
     """Run the services until the first one ends, then end the others; its exit code."""
-    services = [subprocess.Popen(command) for command in commands]
+    # Each service is a group of its own, so that Ctrl-C comes to it once, from us.
+    services = [subprocess.Popen(command, process_group=0) for command in commands]
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         for service in services:
-            service.send_signal(number)
+            service.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
 
-    # Ctrl-C reaches the whole foreground group by itself; a TERM reaches only us.
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, pass_on),
-    }
+    before = {number: signal.signal(number, pass_on) for number in _SIGNALS}
     try:
         return services[0].wait()
     finally:

@@ -18,14 +18,19 @@ class StoreSink:
     name = "store"
 
     def __init__(
-        self, store: Store, sources: Sequence[str], version: str, batch_events: int
+        self,
+        store: Store,
+        sources: Sequence[str],
+        version: str,
+        batch_events: int,
+        keep_runs: int | None = None,
     ) -> None:
         self._store = store
         self._batch_events = batch_events
         self._waiting: list[Finding | Verdict | Score | Notice] = []
         self._ended = False
         self._closed = False
-        self.run = store.begin_run(sources, version)
+        self.run = store.begin_run(sources, version, keep_runs)
 
     def apply(self, event: Event) -> None:
         """Take the event's value; flows are no affair of the store."""

@@ -10,7 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
@@ -69,11 +79,15 @@ class Store:
         """Close every connection."""
         self._engine.dispose()
 
-    def begin_run(self, sources: Sequence[str], version: str) -> int:
-        """The number of a new run."""
+    def begin_run(self, sources: Sequence[str], version: str, keep: int | None = None) -> int:
+        """The number of a new run; with `keep` only so many runs stay, the newest ones."""
         row = {"sources": list(sources), "version": version, "status": "running", "stats": {}}
         with self._writing() as connection:
-            return int(connection.execute(insert(RunRow).returning(RunRow.id), row).scalar_one())
+            run = int(connection.execute(insert(RunRow).returning(RunRow.id), row).scalar_one())
+            if keep is not None:
+                newest = select(RunRow.id).order_by(RunRow.id.desc()).limit(keep)
+                connection.execute(delete(RunRow).where(RunRow.id.not_in(newest)))
+            return run
 
     def end_run(self, run: int, status: str, last_ns: int, stats: Mapping[str, Any]) -> None:
         """Write how a run ended."""

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import shutil
 import signal
 import socket
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -81,6 +83,70 @@ def test_it_serves_metrics_after_the_replay_until_it_is_stopped(
     assert f"fortress_capture_packets_total {float(packets)}" in text
     assert 'fortress_qsecbit_alerts_total{detector="port_scan"}' in text
     assert service.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("level", "form", "said"),
+    [("info", "json", '"event": "serving"'), ("info", "plain", "serving"), ("error", "json", "")],
+)
+def test_the_log_has_the_level_and_form_of_the_configuration(
+    quiet_lan: Path, state: Path, level: str, form: str, said: str
+) -> None:
+    log = {"FORTRESS_LOG__LEVEL": level, "FORTRESS_LOG__FORMAT": form}
+    with subprocess.Popen(
+        [*FORTRESS, "agent", "run", "--replay", str(quiet_lan), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(state) | log,
+    ) as service:
+        assert service.stdout is not None
+        while "stats" not in (line := service.stdout.readline()):
+            assert line
+        time.sleep(1)
+        service.send_signal(signal.SIGTERM)
+        _, err = service.communicate(timeout=30)
+    assert said in err
+    assert bool(err) == bool(said)
+
+
+def test_ctrl_c_ends_up_and_its_services(quiet_lan: Path, state: Path) -> None:
+    with subprocess.Popen(
+        [*FORTRESS, "up", "--replay", str(quiet_lan), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(state),
+    ) as supervisor:
+        assert supervisor.stdout is not None
+        while "stats" not in (line := supervisor.stdout.readline()):
+            assert line
+        supervisor.send_signal(signal.SIGINT)
+        rest, _ = supervisor.communicate(timeout=30)  # ends when no child holds the pipe any more
+    assert supervisor.returncode in (0, 130)
+    assert rest == ""
+
+
+def test_the_store_may_be_postgresql(quiet_lan: Path, state: Path, postgres_url: str) -> None:
+    url = {"FORTRESS_STORE__URL": postgres_url}
+    done = fortress("up", "--replay", quiet_lan, "--once", "--json", state=state, env=url)
+    assert done.code == 0, done.err
+    with Store(postgres_url) as store:
+        (run,) = store.runs()
+        assert run.stats["packets"] == done.stats["packets"]
+        assert len(store.scores(run.id)) == len(done.of("score"))
+
+
+def test_only_so_many_runs_and_eve_files_are_kept(quiet_lan: Path, state: Path) -> None:
+    few = {"FORTRESS_STORE__KEEP_RUNS": "2", "FORTRESS_EVE__ROTATE_MIB": "1"}
+    few |= {"FORTRESS_EVE__KEEP": "1", "FORTRESS_EVE__FLOWS": "true"}
+    for _ in range(3):
+        done = fortress("up", "--replay", quiet_lan, "--once", state=state, env=few)
+        assert done.code == 0, done.err
+    with Store(f"sqlite:///{state}/fortress.sqlite") as store:
+        assert len(store.runs()) == 2
+    assert {path.name for path in state.glob("eve.json*")} <= {"eve.json", "eve.json.1"}
+    assert '"event_type":"flow"' in (state / "eve.json").read_text(encoding="utf-8")
 
 
 def test_a_port_that_is_taken_is_told(attack_day: Path, state: Path) -> None:
@@ -204,8 +270,9 @@ def test_a_small_flow_budget_has_an_effect(attack_day: Path, tmp_path: Path) -> 
     assert fortress("replay", attack_day, "--json", state=tmp_path).stats["evictions"] == 0
 
 
-def test_a_shorter_idle_timeout_has_an_effect(attack_day: Path, tmp_path: Path) -> None:
-    short = {"FORTRESS_FLOWS__IDLE_TIMEOUT_S": "1"}
+@pytest.mark.parametrize("timeout", ["IDLE", "ACTIVE"])
+def test_a_shorter_timeout_has_an_effect(attack_day: Path, tmp_path: Path, timeout: str) -> None:
+    short = {f"FORTRESS_FLOWS__{timeout}_TIMEOUT_S": "1"}
     many = fortress("replay", attack_day, "--json", state=tmp_path, env=short).stats["flows"]
     assert many > fortress("replay", attack_day, "--json", state=tmp_path).stats["flows"]
 
@@ -215,6 +282,41 @@ def test_eve_and_store_may_be_switched_off(attack_day: Path, state: Path) -> Non
     done = fortress("up", "--replay", attack_day, "--once", state=state, env=off)
     assert done.code == 0
     assert not state.exists()
+
+
+def test_the_model_may_be_left_out(attack_day: Path, tmp_path: Path) -> None:
+    without = {"FORTRESS_MODEL__ENABLED": "false"}
+    rules = fortress("replay", attack_day, "--json", state=tmp_path, env=without)
+    both = fortress("replay", attack_day, "--json", state=tmp_path)
+    assert "model" not in rules.out
+    assert '"source":"model"' in both.out
+
+
+def test_models_are_listed_with_their_cards(tmp_path: Path) -> None:
+    (listing,) = fortress("model", "list", "--json", state=tmp_path).events
+    assert (listing["name"], listing["problem"]) == ("flow-classifier", "")
+    (card,) = fortress("model", "card", "--json", state=tmp_path).events
+    assert card["card"].startswith("#")
+    assert fortress("model", "card", "none", state=tmp_path).code == 1
+
+
+def test_an_altered_model_is_refused_everywhere(
+    attack_day: Path, tmp_path: Path, root: Path
+) -> None:
+    shutil.copytree(root / "models", tmp_path / "models")
+    (onnx,) = tmp_path.glob("models/flow-classifier/*.onnx")
+    onnx.write_bytes(onnx.read_bytes() + b"x")
+    altered = {"FORTRESS_MODEL__FOLDER": str(tmp_path / "models")}
+    listed = fortress("model", "list", state=tmp_path, env=altered)
+    assert (listed.code, "sha256" in listed.out) == (1, True)
+    done = fortress("replay", attack_day, state=tmp_path, env=altered)
+    assert (done.code, done.out, "sha256" in done.err) == (1, "", True)
+
+
+def test_training_without_data_says_where_it_looked(tmp_path: Path) -> None:
+    done = fortress("model", "train", "--data", tmp_path, "--out", tmp_path, state=tmp_path)
+    assert done.code == 1
+    assert str(tmp_path) in done.err
 
 
 def test_doctor_says_what_works(tmp_path: Path) -> None:

@@ -108,6 +108,16 @@ def test_runs_do_not_see_each_others_values(store: Store) -> None:
     assert [run.id for run in store.runs()] == [second, first]
 
 
+def test_only_the_newest_runs_are_kept_with_all_that_belongs_to_them(store: Store) -> None:
+    for _ in range(4):
+        run = store.begin_run([], "0", keep=2)
+        store.write(run, VALUES)
+    newest, older = store.runs()
+    assert (newest.id, older.id) == (run, run - 1)
+    assert store.findings(run - 2) == store.scores(run - 2) == store.notices(run - 2) == []
+    assert store.findings(older.id) == [FINDING]
+
+
 def test_a_batch_is_written_whole_or_not_at_all(store: Store) -> None:
     run = store.begin_run([], "0")
     beyond_64_bits = Verdict(2**70, Action.PASS, "x", "mac", 0, "")

@@ -1,4 +1,4 @@
-"""Training: flows labelled with care, splits that part nothing, exports that are what was fitted."""
+"""Training: flows labelled with care, splits that part nothing, exports of what was fitted."""
 
 import tarfile
 from dataclasses import replace

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
-from typing import Any, Literal
+from typing import Literal
 
-from fortress_core import CaptureError, StreamOptions, open_capture
+from fortress_core import Batch, CaptureError, Stream, StreamOptions, open_capture
 
 from fortress import config
 from fortress.errors import InputError
@@ -75,7 +75,7 @@ def run(
     with _stream(replay, settings, pipeline) as stream:
         loop = _Loop(replay, pipeline, stream, outputs)
         pace = Pace(stop) if replay.speed == "real" else None
-        for batch in stream:
+        for batch in _batches(stream):
             if loop.take(batch):
                 if pace is not None:
                     outputs.flush()
@@ -88,7 +88,9 @@ def run(
 
 
 class _Loop:
-    def __init__(self, replay: Replay, pipeline: Pipeline, stream: Any, outputs: Outputs) -> None:
+    def __init__(
+        self, replay: Replay, pipeline: Pipeline, stream: Stream, outputs: Outputs
+    ) -> None:
         self._pipeline = pipeline
         self._stream = stream
         self._outputs = outputs
@@ -100,7 +102,7 @@ class _Loop:
         self._packets = Gathered(pipeline.reads_packet_columns)
         self._known_lost = 0
 
-    def take(self, batch: Any) -> bool:
+    def take(self, batch: Batch) -> bool:
         """Gather a batch; True when it closed a tick and the pipeline has judged it."""
         closed = batch.tick_closed or batch.end
         if self._flow_lines and batch.flows.rows:
@@ -126,7 +128,7 @@ class _Loop:
             for damage in damages
         )
         for damage, message in zip(damages, self._report.damages, strict=True):
-            facts = {"path": damage.path, "offset": damage.offset}
+            facts: dict[str, float | int | str] = {"path": damage.path, "offset": damage.offset}
             self._say_notice(Notice(stats.last_ns, "damage", message, facts))
         self._report.stats = Stats(
             time_ns=stats.last_ns,
@@ -195,7 +197,7 @@ def _pipeline(settings: config.Settings) -> Pipeline:
 
 
 @contextmanager
-def _stream(replay: Replay, settings: config.Settings, pipeline: Pipeline) -> Iterator[Any]:
+def _stream(replay: Replay, settings: config.Settings, pipeline: Pipeline) -> Iterator[Stream]:
     try:
         with open_capture(
             list(replay.paths),
@@ -211,6 +213,18 @@ def _stream(replay: Replay, settings: config.Settings, pipeline: Pipeline) -> It
             yield stream
     except CaptureError as error:
         raise InputError(f"{error.path}: byte {error.offset}: {error.message}") from error
+
+
+def _batches(stream: Stream) -> Iterator[Batch]:
+    batches = iter(stream)
+    while True:
+        try:
+            batch = next(batches, None)
+        except ValueError as error:  # the core's own words for what it cannot do
+            raise InputError(str(error)) from error
+        if batch is None:
+            return
+        yield batch
 
 
 def _options(settings: config.Settings, pipeline: Pipeline) -> StreamOptions:

@@ -17,7 +17,9 @@ Columns = Mapping[str, npt.NDArray[Any]]
 class Table(Protocol):
     """A table of a batch."""
 
-    rows: int
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
 
     def __getitem__(self, name: str, /) -> npt.NDArray[Any]: ...
 
