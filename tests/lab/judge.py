@@ -2,8 +2,8 @@
 
 A label is detected when an alert of its detector falls into its time and speaks of its source or,
 where that is forged, of its target; where the label says so, a notice will do. Detectors listed in
-``also`` may speak too, without credit. An alert that fits no label is an extra alert; notices never
-are.
+``also``, and the model of flows, may speak too, without credit. An alert that fits no label is an
+extra alert; notices never are.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.lab.labels import Label
 
+GENERAL = ("flow_model",)  # tells attacks from other flows, not one attack from another
 GRACE_NS = 60 * 10**9  # an alert may follow the last packet: flows must end, windows must close
 
 
@@ -107,7 +108,7 @@ def judge(labels: tuple[Label, ...], events: list[dict[str, Any]]) -> Judgement:
 
 def fits(label: Label, alert: Alert) -> bool:
     """Whether the alert speaks of what the label describes."""
-    if alert.detector != label.detector and alert.detector not in label.also:
+    if alert.detector not in (label.detector, *label.also, *GENERAL):
         return False
     if not label.start - 10**9 <= alert.at <= label.end + GRACE_NS:
         return False

@@ -67,6 +67,13 @@ def test_a_second_opinion_that_the_label_allows_is_neither_extra_nor_credit() ->
     assert judgement.hits[0].alert is None
 
 
+def test_the_flow_model_is_right_about_any_attacker_and_wrong_about_others() -> None:
+    right, wrong = (alert("flow_model", 1, host, NAS) for host in (CAMERA, "192.168.77.20"))
+    assert judge((SCAN,), [right]).extra == ()
+    assert judge((SCAN,), [right]).hits[0].alert is None
+    assert len(judge((SCAN,), [wrong]).extra) == 1
+
+
 def test_forged_sources_are_judged_by_the_target() -> None:
     assert judge((FORGED_FLOOD,), [alert("syn_flood", 1, "11.22.33.44", NAS)]).is_good
     assert judge((FORGED_FLOOD,), [alert("syn_flood", 1, None, NAS)]).is_good

@@ -1,0 +1,36 @@
+"""Fortress, as installed, finds every attack of the shipped captures and nothing else."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.lab.judge import judge, replay
+from tests.lab.labels import labels_path, read_labels
+from tests.need import ROOT
+
+FORTRESS = str(Path(sys.executable).with_name("fortress"))
+captures = pytest.mark.parametrize(
+    "capture", sorted((ROOT / "samples").glob("*.pcap.zst")), ids=lambda path: path.name
+)
+
+
+@captures
+def test_every_label_is_detected_and_nothing_else_is_alerted(capture: Path) -> None:
+    facts, labels = read_labels(labels_path(capture))
+    events, status = replay([FORTRESS], capture)
+    assert status == 0
+    assert events[-1]["stats"]["packets"] == facts["packets"]
+    judgement = judge(labels, events)
+    assert [hit.label.detector for hit in judgement.hits if hit.alert is None] == []
+    assert judgement.extra == ()
+
+
+def test_the_demonstration_goes_to_red_and_calms_down_again() -> None:
+    events, _ = replay([FORTRESS], ROOT / "samples" / "attack_day.pcap.zst")
+    scores = [event["score"] for event in events if event["event_type"] == "score"]
+    worst = max(range(len(scores)), key=lambda at: scores[at]["value"])
+    assert (scores[0]["value"], scores[0]["status"]) == (0, "GREEN")
+    assert scores[worst]["status"] == "RED"
+    assert scores[-1]["status"] != "RED"
+    assert scores[-1]["value"] < 0.6 * scores[worst]["value"]
