@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -164,4 +165,5 @@ def _table(name: str, judgement: Judgement) -> list[str]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `lab list | head` is no error
     sys.exit(main(sys.argv[1:]))

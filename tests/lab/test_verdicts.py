@@ -1,10 +1,12 @@
 """Fortress, as installed, finds every attack of the shipped captures and nothing else."""
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.lab.__main__ import main
 from tests.lab.judge import judge, replay
 from tests.lab.labels import labels_path, read_labels
 from tests.need import ROOT
@@ -24,6 +26,13 @@ def test_every_label_is_detected_and_nothing_else_is_alerted(capture: Path) -> N
     judgement = judge(labels, events)
     assert [hit.label.detector for hit in judgement.hits if hit.alert is None] == []
     assert judgement.extra == ()
+
+
+def test_a_damaged_benign_capture_is_judged_as_partly_read(samples: Path, tmp_path: Path) -> None:
+    whole = (samples / "benign_admin.pcap.zst").read_bytes()
+    (tmp_path / "benign_admin.pcap.zst").write_bytes(whole[: len(whole) // 2])
+    shutil.copy(samples / "benign_admin.labels.json", tmp_path)
+    assert main(["judge", str(tmp_path / "benign_admin.pcap.zst"), "--fortress", FORTRESS]) == 3
 
 
 def test_the_demonstration_goes_to_red_and_calms_down_again() -> None:
