@@ -29,10 +29,10 @@ def test_every_label_is_detected_and_nothing_else_is_alerted(capture: Path) -> N
 
 
 def test_a_damaged_benign_capture_is_judged_as_partly_read(samples: Path, tmp_path: Path) -> None:
-    whole = (samples / "benign_admin.pcap.zst").read_bytes()
-    (tmp_path / "benign_admin.pcap.zst").write_bytes(whole[: len(whole) // 2])
-    shutil.copy(samples / "benign_admin.labels.json", tmp_path)
-    assert main(["judge", str(tmp_path / "benign_admin.pcap.zst"), "--fortress", FORTRESS]) == 3
+    whole = (samples / "benign_browse.pcap.zst").read_bytes()
+    (tmp_path / "benign_browse.pcap.zst").write_bytes(whole[: len(whole) // 2])
+    shutil.copy(samples / "benign_browse.labels.json", tmp_path)
+    assert main(["judge", str(tmp_path / "benign_browse.pcap.zst"), "--fortress", FORTRESS]) == 3
 
 
 def test_the_demonstration_goes_to_red_and_calms_down_again() -> None:
