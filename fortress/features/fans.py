@@ -85,9 +85,14 @@ class FanWindows:
     def observe(self, tried: Attempts, ns: int) -> tuple[Table, Table]:
         """The rows of PAIRS and of SWEEPS that failed to reach something new in this tick."""
         source = address_key(self._secret, as_host(tried.source))
-        worth = (tried.failed > 0) | (self.table.find(source) != ABSENT)
+        failed = tried.failed > 0
+        worth = failed | (self.table.find(source) != ABSENT)
         if not worth.any():
             return {}, {}
+        suspects = np.sort(source[failed])
+        if len(suspects):  # what else those did who fail in this tick counts as well
+            at = np.minimum(np.searchsorted(suspects, source), len(suspects) - 1)
+            worth |= suspects[at] == source
         if not worth.all():
             tried, source = tried.take(worth), source[worth]
         keys, items = self._keys(tried, source)

@@ -74,14 +74,20 @@ class Attempts:
         )
 
 
+def began_or_answered(rows: Columns) -> Slots:
+    """The numbers of the interval rows whose flow began, or got its first answer, in the tick."""
+    answered = (rows["resp_pkts"] > 0) & (rows["resp_pkts"] == rows["resp_pkts_total"])
+    return np.flatnonzero((rows["is_new"] != 0) | answered)
+
+
 def attempts(rows: Columns) -> Attempts:
     """The attempts among the interval rows of a tick, group addresses and answers seen alone left
     out.
     """
-    new = rows["is_new"] != 0
-    answered = (rows["resp_pkts"] > 0) & (rows["resp_pkts"] == rows["resp_pkts_total"])
-    row = np.flatnonzero(new | answered)
-    new, answered = new[row], answered[row]
+    row = began_or_answered(rows)
+    new = rows["is_new"][row] != 0
+    answered = rows["resp_pkts"][row] > 0
+    answered &= rows["resp_pkts"][row] == rows["resp_pkts_total"][row]
     proto, flags = rows["proto"][row], rows["orig_tcp_flags"][row]
     source_port, port = rows["orig_port"][row], rows["resp_port"][row]
 

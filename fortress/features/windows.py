@@ -47,7 +47,11 @@ class Windows:
     def observe(
         self, ns: int, intervals: Columns, flows: Columns, packets: Columns
     ) -> dict[str, Table]:
-        """The tables of the tick at `ns`; a table without rows may be absent or empty."""
+        """All tables but `targets` of the ticks up to `ns`; one without rows may be absent or
+        empty.
+
+        Of interval rows those matter whose flow began or got its first answer.
+        """
         if self._last_ns is not None and ns < self._last_ns:
             self.clear()
         self._last_ns = ns
@@ -61,12 +65,14 @@ class Windows:
             tried = asked if tried is None else fans.joined(tried, asked)
         if tried is not None and len(tried):
             tables["pairs"], tables["sweeps"] = self._fans.observe(tried, ns)
-        if _count(intervals):
-            tables["targets"] = floods.targets(intervals, self._secret)
         if _count(flows):
             tables["logins"] = self._logins.observe(flows, ns)
             tables["services"] = self._rhythms.observe(flows, ns)
         return tables
+
+    def targets(self, intervals: Columns) -> Table:
+        """The table `targets` of one tick, from all its interval rows; there is no past in it."""
+        return floods.targets(intervals, self._secret) if _count(intervals) else {}
 
     @property
     def memory_bytes(self) -> int:

@@ -6,7 +6,7 @@ No input or output, no clock: what a tick gives is a function of its rows and of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -25,6 +25,7 @@ from fortress.qsecbit.catalogue import chosen
 from fortress.qsecbit.contract import Plain, Setting
 from fortress.qsecbit.describe import Evidence, finding
 from fortress.qsecbit.fuse import WATCH, Fuse, FuseSettings
+from fortress.qsecbit.hold import Hold
 from fortress.qsecbit.model import Classifier, ModelWindows
 from fortress.qsecbit.places import Places
 from fortress.qsecbit.score import score
@@ -34,6 +35,7 @@ WARM_S = 60  # until the shortest windows are full, the score is less sure of it
 _COLD = 0.5
 _STALE = 0.5
 _SECOND = 1_000_000_000
+_Found = tuple[Finding, float]  # and the most risk it may have alone
 _NEEDED = ("orig_port", "orig_mac", "iface")  # to describe what was found
 
 
@@ -68,6 +70,9 @@ class Pipeline:
         self._fuse = Fuse(fuse_settings(settings.qsecbit), self._places)
         self._windows = Windows(settings.secret)
         self._model = ModelWindows(classifier, settings.secret) if classifier else None
+        self._hold = Hold(
+            self.reads_interval_columns, self.reads_flow_columns, self.reads_packet_columns
+        )
         self._status = Status.GREEN
         self._first_ns: int | None = None
         self._last_ns: int | None = None
@@ -122,23 +127,49 @@ class Pipeline:
     ) -> TickResult:
         """What the rows of the tick at `tick_ns` (mappings name → array of one length) bring.
 
+        Floods are judged at once, the rest after at most four seconds (`fortress.qsecbit.hold`); at
+        the end of the input call `finish`.
+
         A tick earlier than the last one starts everything anew, with a notice `clock_step`.
         """
         notices = self._start(tick_ns)
-        tables = self._windows.observe(tick_ns, intervals, flows, packets)
+        found: list[_Found] = []
+        if self._hold.is_over(tick_ns):
+            found += self._judge(self._hold.take())
+        self._hold.add(tick_ns, intervals, flows, packets)
+        tick = Evidence(tick_ns, intervals, flows, packets)
+        found += self._judge_tables({"targets": self._windows.targets(intervals)}, tick)
+        if self._hold.is_due():
+            found += self._judge(self._hold.take())
+        return self._result(tick_ns, found, notices)
+
+    def finish(self) -> TickResult | None:
+        """What the rows bring that were still held when the input ended; None without any."""
+        if not self._hold or self._last_ns is None:
+            return None
+        return self._result(self._last_ns, self._judge(self._hold.take()), ())
+
+    def _judge(self, held: Evidence) -> list[_Found]:
+        tables = self._windows.observe(held.ns, held.intervals, held.flows, held.packets)
         self._places.learn(self._windows.prefixes)
-        evidence = Evidence(tick_ns, intervals, flows, packets)
-        found: list[tuple[Finding, float]] = []
+        found = self._judge_tables(tables, held)
+        if self._model:
+            found += [(one, 1.0) for one in self._model.observe(held.flows, held.ns)]
+        return found
+
+    def _judge_tables(self, tables: Mapping[str, Table], evidence: Evidence) -> list[_Found]:
+        found: list[_Found] = []
         for setting in self._detectors:
             table = tables.get(setting.detector.table)
             if table and len(table["row"]):
                 found += _judged(setting, table, evidence)
-        if self._model:
-            found += [(one, 1.0) for one in self._model.observe(flows, tick_ns)]
-        opened = self._fuse.add(tick_ns, found) if found else ()
-        parts = self._fuse.parts(tick_ns) if len(self._fuse) else []
-        verdicts = self._fuse.verdicts(tick_ns, parts) if parts else ()
-        now = score(tick_ns, parts, self._status, self._confidence(tick_ns))
+        return found
+
+    def _result(self, ns: int, found: Sequence[_Found], notices: tuple[Notice, ...]) -> TickResult:
+        opened = self._fuse.add(ns, found) if found else ()
+        parts = self._fuse.parts(ns) if len(self._fuse) else []
+        verdicts = self._fuse.verdicts(ns, parts) if parts else ()
+        now = score(ns, parts, self._status, self._confidence(ns))
         self._status = now.status
         return TickResult(opened, verdicts, now, notices)
 
@@ -148,6 +179,7 @@ class Pipeline:
             self._first_ns = tick_ns if self._first_ns is None else self._first_ns
             return ()
         self._first_ns = tick_ns
+        self._hold.clear()
         self._fuse.clear()
         self._windows.clear()
         if self._model:
@@ -182,7 +214,7 @@ def fuse_settings(section: Mapping[str, Plain]) -> FuseSettings:
     return FuseSettings(**values)
 
 
-def _judged(setting: Setting, table: Table, evidence: Evidence) -> list[tuple[Finding, float]]:
+def _judged(setting: Setting, table: Table, evidence: Evidence) -> list[_Found]:
     detector = setting.detector
     scores = setting.scores(table)
     rows = np.flatnonzero(scores * detector.severity >= WATCH)

@@ -88,9 +88,8 @@ def _soft_capped(parts: Sequence[Part], logs: list[float]) -> list[float]:
 
 
 def _shares(sums: Mapping[str, float]) -> tuple[Share, ...]:
-    shares = [Share(name, value) for name, value in sums.items()]
-    shares.sort(key=lambda share: (-share.value, share.name))
-    if len(shares) > MOST_SHARES:
-        rest = math.fsum(share.value for share in shares[MOST_SHARES - 1 :])
-        shares = [*shares[: MOST_SHARES - 1], Share(OTHERS, rest)]
-    return tuple(shares)
+    largest = sorted(sums.items(), key=lambda named: (-named[1], named[0]))
+    if len(largest) > MOST_SHARES:
+        rest = math.fsum(value for _, value in largest[MOST_SHARES - 1 :])
+        largest = [*largest[: MOST_SHARES - 1], (OTHERS, rest)]
+    return tuple(Share(name, value) for name, value in largest)

@@ -42,7 +42,9 @@ def replay(
 ) -> list[TickResult]:
     """The results of all ticks of a capture."""
     pipeline = pipeline or Pipeline()
-    return [pipeline.tick(*tick) for tick in ticks(path, pipeline, batch_packets)]
+    results = [pipeline.tick(*tick) for tick in ticks(path, pipeline, batch_packets)]
+    rest = pipeline.finish()
+    return [*results, rest] if rest else results
 
 
 def _copied(rows: Mapping[str, npt.NDArray[Any]]) -> Columns:

@@ -138,13 +138,15 @@ class World:
             (self.packets, pipeline.reads_packet_columns),
         )
         ticks = sorted(set().union(*(rows for rows, _ in reads)))
-        return [
+        results = [
             pipeline.tick(
                 START_NS + second * SECOND,
                 *(columns(rows.get(second, []), names) for rows, names in reads),
             )
             for second in ticks
         ]
+        rest = pipeline.finish()
+        return [*results, rest] if rest else results
 
 
 def columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:

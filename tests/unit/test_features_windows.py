@@ -14,14 +14,14 @@ def _tables(world: World, windows: Windows | None = None) -> list[dict]:
     windows = windows or Windows()
     told = []
     for second in sorted({*world.intervals, *world.flows, *world.packets}):
-        told.append(
-            windows.observe(
-                START_NS + second * SECOND,
-                columns(world.intervals.get(second, []), PIPELINE.reads_interval_columns),
-                columns(world.flows.get(second, []), PIPELINE.reads_flow_columns),
-                columns(world.packets.get(second, []), PIPELINE.reads_packet_columns),
-            )
+        intervals = columns(world.intervals.get(second, []), PIPELINE.reads_interval_columns)
+        tables = windows.observe(
+            START_NS + second * SECOND,
+            intervals,
+            columns(world.flows.get(second, []), PIPELINE.reads_flow_columns),
+            columns(world.packets.get(second, []), PIPELINE.reads_packet_columns),
         )
+        told.append(tables | {"targets": windows.targets(intervals)})
     return told
 
 

@@ -84,7 +84,44 @@ def test_views_that_may_not_be_written_are_enough() -> None:
     rows = columns(world.intervals[3], pipeline.reads_interval_columns)
     for values in rows.values():
         values.flags.writeable = False
-    assert pipeline.tick(START_NS, rows, {}, {}).opened
+    pipeline.tick(START_NS, rows, {}, {})
+    assert pipeline.finish().opened
+
+
+def test_what_is_held_does_not_change_with_the_arrays_of_the_caller() -> None:
+    pipeline, world = Pipeline(), _scan()
+    rows = columns(world.intervals[3], pipeline.reads_interval_columns)
+    rows = {name: values.copy() for name, values in rows.items()}
+    pipeline.tick(START_NS, rows, {}, {})
+    for values in rows.values():
+        values[:] = 0 if values.dtype.kind != "V" else bytes(16)
+    (found,) = pipeline.finish().opened
+    assert (found.host, found.target) == ("10.0.0.9", "10.0.0.1")
+    assert pipeline.finish() is None
+
+
+def test_calm_seconds_wait_for_at_most_four_and_busy_ones_not_at_all() -> None:
+    calm, busy = World(), World()
+    for port in range(60):
+        calm.flow(0, "10.0.0.9", "10.0.0.1", 1000 + port, "REJ")
+    for port in range(5000):
+        busy.flow(0, "10.0.0.9", "10.0.0.1", 1000 + port, "REJ")
+    for second in range(1, 10):
+        calm.flow(second, "10.0.0.7", "203.0.113.1", 443)
+    told = [bool(result.opened) for result in calm.run()]
+    assert told.index(True) <= 3
+    assert busy.run()[0].opened
+
+
+def test_rows_from_before_a_silence_are_judged_at_their_own_time() -> None:
+    world = World()
+    for port in range(60):
+        world.flow(0, "10.0.0.9", "10.0.0.1", 1000 + port, "REJ")
+    for port in range(8):
+        world.flow(7200, "10.0.0.9", "10.0.0.1", 5000 + port, "REJ")
+    (found,) = findings(world.run())
+    assert found.evidence["ports_slow"] > 50
+    assert found.time_ns < START_NS + 10 * SECOND
 
 
 def test_a_clock_that_steps_back_is_noticed_and_starts_anew() -> None:

@@ -39,16 +39,19 @@ def port_scan(
     half_ports_slow: float = 24.0,
     udp_factor: float = 2.0,
     odd_weight: float = 5.0,
+    half_odd: float = 1.5,
 ) -> Scores:
     """How sure we are that a source scans a target, for each pair.
 
     Half sure at `half_ports` different failed ports in a minute or `half_ports_slow` in an hour: a
     program that looks for its peer tries a handful (MITRE ATT&CK T1046; threshold random walk for
     the share of failures). UDP says less than TCP, because silence is an answer there; probes whose
-    flags no stack sends (FIN, NULL, Xmas) say more, by `odd_weight` ports each.
+    flags no stack sends (FIN, NULL, Xmas) say more, by `odd_weight` ports each, and prove
+    themselves from `half_odd` of them on.
     """
     factor = np.where(proto == UDP, udp_factor, 1.0)
     strange = np.clip(odd / np.maximum(failed, 1), 0, 1)
-    fast = rises(ports * (1 + odd_weight * strange), half_ports * factor) * failing(failed, fine)
+    look = np.maximum(failing(failed, fine), rises(odd, half_odd))
+    fast = rises(ports * (1 + odd_weight * strange), half_ports * factor) * look
     slow = rises(ports_slow, half_ports_slow * factor) * failing(failed_slow, fine_slow)
     return np.maximum(fast, slow).astype(np.float32)

@@ -20,7 +20,7 @@ from fortress import config
 from fortress.errors import InputError
 from fortress.events import FlowLines, Stats, is_alert
 from fortress.inference import FlowClassifier, Registry
-from fortress.qsecbit import Pipeline, PipelineSettings
+from fortress.qsecbit import Pipeline, PipelineSettings, TickResult
 from fortress.services.agent.pace import Pace, ScoreGate
 from fortress.services.agent.report import Report
 from fortress.services.agent.ticks import MAX_ROWS, Gathered
@@ -84,6 +84,7 @@ def run(
                     watch(loop.moment(batch.tick_ns))
             if stop.is_set():
                 break
+        loop.finish()
         return loop.end(time.monotonic() - started_s, stop.is_set())
 
 
@@ -113,6 +114,12 @@ class _Loop:
         if closed:
             self._judge(batch.tick_ns)
         return bool(closed)
+
+    def finish(self) -> None:
+        """Judge what the pipeline still holds when the input is over."""
+        result = self._pipeline.finish()
+        if result is not None:
+            self._tell(result)
 
     def moment(self, time_ns: int) -> Moment:
         """How far the run is."""
@@ -161,7 +168,9 @@ class _Loop:
     def _judge(self, tick_ns: int) -> None:
         intervals, flows, packets = self._intervals.take(), self._flows.take(), self._packets.take()
         self._tell_losses()
-        result = self._pipeline.tick(tick_ns, intervals, flows, packets)
+        self._tell(self._pipeline.tick(tick_ns, intervals, flows, packets))
+
+    def _tell(self, result: TickResult) -> None:
         for notice in result.notices:
             self._say_notice(notice)
         for finding in result.opened:
