@@ -4,24 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from fortress_core import Rows
 
 MAX_ROWS = 1 << 18  # of one table in one tick; a flood beyond it is judged by its first rows
 
 Columns = Mapping[str, npt.NDArray[Any]]
-
-
-class Table(Protocol):
-    """A table of a batch."""
-
-    @property
-    def rows(self) -> int:
-        """How many rows it has."""
-
-    def __getitem__(self, name: str, /) -> npt.NDArray[Any]: ...
 
 
 class Gathered:
@@ -34,8 +25,11 @@ class Gathered:
         self._rows = 0
         self._parts: list[Columns] = []
 
-    def add(self, table: Table, last: bool) -> None:
+    def add(self, table: Rows, last: bool) -> None:
         """Take a batch's rows: copies, but for the tick's `last` batch, still valid at `take`."""
+        if last and not self._parts and table.rows <= self._max_rows:
+            self._parts.append(table)
+            return
         rows = min(table.rows, self._max_rows - self._rows)
         self.lost += table.rows - rows
         if self._parts and not rows:
