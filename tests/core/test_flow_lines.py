@@ -5,15 +5,24 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from fortress_core import (
+    CONN_STATES,
+    END_REASONS,
+    format_addr,
+    format_mac,
+    open_capture,
+    open_synth,
+)
 
-from fortress_core import CONN_STATES, END_REASONS, format_addr, format_mac, open_capture, open_synth
 from tests.core.frames import ACK, FIN, START, SYN, Packet, write_pcap
 from tests.need import ROOT
 
 SCHEMA = json.loads((ROOT / "docs" / "events.schema.json").read_text())
 
 
-def lines_of(stream: object, in_iface: str = "") -> list[tuple[dict[str, object], dict[str, object]]]:
+def lines_of(
+    stream: object, in_iface: str = ""
+) -> list[tuple[dict[str, object], dict[str, object]]]:
     """Each flow's event and its columns."""
     out = []
     with stream:  # type: ignore[attr-defined]

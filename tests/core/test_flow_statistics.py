@@ -27,7 +27,8 @@ from tests.core.model import flow_numbers
 
 NOT_STATISTICS = {
     "flow_id", "orig_addr", "resp_addr", "orig_mac", "resp_mac", "orig_port", "resp_port",
-    "vlan_id", "iface", "proto", "ip_version", "tunnel", "end_reason", "conn_state", "history", "community_id",
+    "vlan_id", "iface", "proto", "ip_version", "tunnel", "end_reason", "conn_state", "history",
+    "community_id",
     "orig_fragments", "resp_fragments", "orig_mss", "resp_mss", "orig_wscale", "resp_wscale",
     "orig_tcp_options", "resp_tcp_options", "handshake_ns", "sequence_length", "sequence_size",
     "sequence_gap_us",
