@@ -108,7 +108,7 @@ def _finding(seen: Seen) -> RenderableType:
     head.append(f"  {finding.host} → {finding.target}" if finding.target else f"  {finding.host}")
     when = clock(seen.first_ns)
     if seen.times > 1:
-        when += f" … {clock(seen.last_ns)}, told {seen.times} times"
+        when += f"–{clock(seen.last_ns)} ×{seen.times}"
     head.append(f"  {when}", "cyan")
     judged = (finding.layer.value, finding.technique, finding.source.value)
     small = " · ".join(filter(None, (*judged, _evidence(finding.evidence))))

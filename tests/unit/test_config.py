@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 
 from fortress import config
+from fortress.config import loading
 from fortress.errors import ConfigError
 
 
@@ -17,7 +18,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_without_a_file_everything_is_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "SYSTEM_FILE", Path("/nonexistent"))
+    monkeypatch.setattr(loading, "SYSTEM_FILE", Path("/nonexistent"))
     loaded = config.load(environ={})
     assert {origin for _, _, origin in loaded.values()} == {"default"}
 

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads `fortress.toml`, `conf.d/*.toml` beside it, the environment, the command line.
+
+Later ones win, key by key. Unknown keys are errors, and every value knows where it came from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from fortress.config.settings import ENV_DELIMITER, ENV_PREFIX, Plain, Settings
+from fortress.errors import ConfigError
+
+SYSTEM_FILE = Path("/etc/fortress/fortress.toml")
+FILE_VARIABLE = "FORTRESS_CONFIG"
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and for every key that is not a default where its value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    files: tuple[Path, ...]
+
+    def values(self) -> Iterator[tuple[str, Any, str]]:
+        """Key path, value and origin of every setting, passwords masked."""
+        for key, value in _leaves(self.settings.model_dump(mode="json")):
+            yield key, masked(value) if key == "store.url" else value, self.origin(key)
+
+    def origin(self, key: str) -> str:
+        """Where the value of `key` came from."""
+        return self.origins.get(key, "default")
+
+
+def load(
+    file: Path | None = None,
+    overrides: Mapping[str, Plain] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Loaded:
+    """The settings of `file`, else of $FORTRESS_CONFIG, else of SYSTEM_FILE where there is one.
+
+    `overrides` are key paths of the command line. ConfigError names each wrong key and its file.
+    """
+    environ = os.environ if environ is None else environ
+    tree: Tree = {}
+    origins: dict[str, str] = {}
+    files = tuple(_files(file, environ))
+    for path in files:
+        _merge(tree, _read(path), origins, str(path))
+    _merge(tree, _from_environment(environ), origins, "environment")
+    for key, value in (overrides or {}).items():
+        _merge(tree, _nested(key, value), origins, "command line")
+    try:
+        return Loaded(Settings(**tree), origins, files)
+    except ValidationError as error:
+        raise ConfigError(_complaint(error, origins)) from None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of fortress.toml."""
+    text = Settings.model_json_schema()
+    text["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return text
+
+
+def masked(url: str) -> str:
+    """The URL with its password covered."""
+    head, at, tail = url.rpartition("@")
+    scheme, mark, credentials = head.partition("://")
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{mark}{user}:***{at}{tail}" if at and colon else url
+
+
+def _files(file: Path | None, environ: Mapping[str, str]) -> Iterator[Path]:
+    named = file or (Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
+    if named is None and not SYSTEM_FILE.exists():
+        return
+    main = named or SYSTEM_FILE
+    yield main
+    yield from sorted((main.parent / "conf.d").glob("*.toml"))
+
+
+def _read(path: Path) -> Tree:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> Tree:
+    """What FORTRESS_SECTION__KEY variables say; texts are turned into numbers by their fields."""
+    known = Settings.model_fields
+    for name in sorted(environ):
+        if name.startswith(ENV_PREFIX) and ENV_DELIMITER in name:
+            section = name.removeprefix(ENV_PREFIX).split(ENV_DELIMITER)[0].lower()
+            if section not in known:
+                raise ConfigError(f"environment {name}: no section {section!r}{_near(section)}")
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {
+        name.lower(): value for name, value in environ.items() if name.startswith(ENV_PREFIX)
+    }
+    try:
+        return source()
+    except ValueError as error:
+        raise ConfigError(f"environment: {error}") from error
+
+
+def _merge(tree: Tree, more: Tree, origins: dict[str, str], origin: str, at: str = "") -> None:
+    for name, value in more.items():
+        key = f"{at}{name}"
+        if isinstance(value, dict) and not value:
+            origins[key] = origin
+        if isinstance(value, dict):
+            inner = tree.setdefault(name, {})
+            if isinstance(inner, dict):  # else an earlier file is wrong: validation will say so
+                _merge(inner, value, origins, origin, f"{key}.")
+        else:
+            tree[name] = value
+            variable = ENV_PREFIX + key.upper().replace(".", ENV_DELIMITER)
+            origins[key] = f"environment {variable}" if origin == "environment" else origin
+
+
+def _nested(key: str, value: Plain) -> Tree:
+    head, _, rest = key.partition(".")
+    return {head: _nested(rest, value)} if rest else {head: value}
+
+
+def _leaves(tree: Tree, at: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{at}{name}.")
+        else:
+            yield f"{at}{name}", value
+
+
+def _complaint(error: ValidationError, origins: Mapping[str, str]) -> str:
+    lines = []
+    for fault in error.errors(include_url=False, include_context=False):
+        key = ".".join(str(part) for part in fault["loc"])
+        where = next(
+            (o for k, o in origins.items() if k == key or k.startswith(f"{key}.")), None
+        ) or next((o for k, o in origins.items() if key.startswith(f"{k}.")), "configuration")
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{where}: {key}: unknown key{_near(key)}")
+        else:
+            lines.append(f"{where}: {key}: {fault['msg']} (it is {fault['input']!r})")
+    return "\n".join(lines)
+
+
+def _near(key: str) -> str:
+    keys = [known for known, _ in _leaves(Settings().model_dump(mode="json"))]
+    near = difflib.get_close_matches(key, [*keys, *Settings.model_fields], n=1)
+    return f"; did you mean {near[0]}?" if near else ""
