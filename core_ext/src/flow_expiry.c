@@ -1,178 +1,121 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which flows are over, and which one goes when the table is full: three wheels (open, FIN both ways, RST), each by the
- * second in which a flow was last seen. A packet costs the wheels nothing; a flow is looked at once a timeout.
+ * Which flows are over, and which one goes when the table is full. Each flow has the second of its deadline in an array
+ * of its own: two octets, which a packet overwrites and the end of a tick looks through, many to an instruction.
+ * (Lists by second, even lazy ones, cost a cache miss a flow for every look at it and two for every change.)
  */
 #include "flow_table.h"
 
-static fx_i64 second_of(fx_i64 ns)
-{
-	return ns >= 0 ? ns / FX_SECOND_NS : -((-ns + FX_SECOND_NS - 1) / FX_SECOND_NS);
-}
-
-static fx_u32 *next_of(struct fx_flow_table *t, fx_u32 node)
-{
-	return node < t->capacity ? &t->flows[node].next : &t->anchors[node - t->capacity].next;
-}
-
-static fx_u32 *previous_of(struct fx_flow_table *t, fx_u32 node)
-{
-	return node < t->capacity ? &t->flows[node].previous :
-				    &t->anchors[node - t->capacity].previous;
-}
-
-static fx_u32 anchor_of(const struct fx_flow_table *t, const struct fx_wheel *w, fx_i64 second)
-{
-	return t->capacity + w->first_anchor + (fx_u32)((fx_u64)second & (w->buckets - 1));
-}
-
-fx_u32 fx_wheel_buckets(fx_i64 timeout_ns, fx_i64 tick_ns)
-{
-	fx_i64 seconds = (timeout_ns + tick_ns) / FX_SECOND_NS + 4;
-	fx_u32 buckets = 1;
-
-	while (buckets < seconds)
-		buckets *= 2;
-	return buckets;
-}
+enum {
+	FX_DEADLINE_REBASE_S = 30000
+}; /* deadlines are counted anew when they have grown by so much */
 
 /* Time begins, or begins anew: there are no flows. */
-void fx_wheels_start(struct fx_flow_table *t, fx_i64 now_ns)
+void fx_deadlines_start(struct fx_flow_table *t, fx_i64 now_ns)
 {
-	for (int i = 0; i < FX_WHEELS; i++)
-		t->wheels[i].oldest_second = second_of(now_ns - t->wheels[i].timeout_ns);
+	t->deadline_base_s = now_ns / FX_SECOND_NS - FX_DEADLINE_SLACK_S;
+	t->look_at = t->oldest_at = t->oldest_count = 0;
 }
 
-static void unlink_flow(struct fx_flow_table *t, fx_u32 slot)
+/* Counts deadlines from a later second when they would not fit any more. */
+void fx_deadlines_advance(struct fx_flow_table *t, fx_i64 now_ns)
 {
-	struct fx_flow *f = &t->flows[slot];
+	fx_i64 behind = now_ns / FX_SECOND_NS - FX_DEADLINE_SLACK_S - t->deadline_base_s;
 
-	*next_of(t, f->previous) = f->next;
-	*previous_of(t, f->next) = f->previous;
+	if (behind < FX_DEADLINE_REBASE_S)
+		return;
+	for (fx_u32 slot = 0; slot < t->untouched; slot++) {
+		fx_u16 deadline = t->deadlines[slot];
+
+		if (deadline != FX_NO_DEADLINE)
+			t->deadlines[slot] = deadline > behind ? (fx_u16)(deadline - behind) : 0;
+	}
+	t->deadline_base_s += behind;
+	t->oldest_at = t->oldest_count = 0;
 }
 
-static void link_flow(struct fx_flow_table *t, struct fx_wheel *w, fx_u32 slot)
+/* The lowest of FX_LOOK_SLOTS deadlines. */
+static fx_u16 lowest_of(const fx_u16 *deadlines)
 {
-	struct fx_flow *f = &t->flows[slot];
-	fx_i64 second = second_of(fx_flow_last_ns(f));
-	fx_u32 anchor, last;
+	fx_u16 lowest = FX_NO_DEADLINE;
 
-	if (second < w->oldest_second)
-		second = w->oldest_second;
-	anchor = anchor_of(t, w, second);
-	last = *previous_of(t, anchor);
-	f->previous = last;
-	f->next = anchor;
-	*next_of(t, last) = slot;
-	*previous_of(t, anchor) = slot;
+	for (int i = 0; i < FX_LOOK_SLOTS; i++)
+		lowest = deadlines[i] < lowest ? deadlines[i] : lowest;
+	return lowest;
 }
 
-void fx_wheel_put(struct fx_flow_table *t, fx_u32 slot, int wheel)
+/* Slots whose deadline is not after `limit`, from look_at on: up to `capacity`. Asks for their records. */
+static int collect_due(struct fx_flow_table *t, fx_u16 limit, fx_u32 *slots, int capacity)
 {
-	link_flow(t, &t->wheels[wheel], slot);
-	t->wheels[wheel].flows++;
-}
-
-void fx_wheel_take(struct fx_flow_table *t, fx_u32 slot)
-{
-	unlink_flow(t, slot);
-	t->wheels[fx_flow_wheel(&t->flows[slot])].flows--;
-}
-
-/* Puts a flow on the wheel of those that are closing. */
-void fx_wheel_close(struct fx_flow_table *t, fx_u32 slot, enum fx_flow_bits closing)
-{
-	struct fx_flow *f = &t->flows[slot];
-
-	fx_wheel_take(t, slot);
-	f->bits = (fx_u8)((f->bits & (fx_u8) ~(FX_FLOW_CLOSING_FIN | FX_FLOW_CLOSING_RST)) |
-			  (fx_u32)closing);
-	fx_wheel_put(t, slot, fx_flow_wheel(f));
-}
-
-/* Moves a flow that was seen after its bucket's second to where it belongs; whether it did. */
-static int moved_on(struct fx_flow_table *t, struct fx_wheel *w, fx_u32 slot, fx_i64 second)
-{
-	if (second_of(fx_flow_last_ns(&t->flows[slot])) <= second)
-		return 0;
-	unlink_flow(t, slot);
-	link_flow(t, w, slot);
-	return 1;
-}
-
-static int wheel_overdue(struct fx_flow_table *t, struct fx_wheel *w, fx_i64 now_ns, fx_u32 *slots,
-			 int capacity)
-{
-	fx_i64 limit = second_of(now_ns - w->timeout_ns);
-	fx_i64 second = w->oldest_second;
 	int count = 0;
 
-	/* All flows are within as many seconds as there are buckets. */
-	if (w->flows == 0)
-		second = limit;
-	for (fx_u32 i = 0; second < limit && i < w->buckets; second++, i++) {
-		fx_u32 anchor = anchor_of(t, w, second), slot = *next_of(t, anchor), next;
+	while (t->look_at < t->untouched) {
+		fx_u32 group = t->look_at & ~(fx_u32)(FX_LOOK_SLOTS - 1),
+		       end = group + FX_LOOK_SLOTS;
 
-		for (; slot != anchor; slot = next) {
-			next = t->flows[slot].next;
-			__builtin_prefetch(&t->flows[next < t->capacity ? next : slot]);
-			if (moved_on(t, w, slot, second))
+		if (lowest_of(t->deadlines + group) > limit) {
+			t->look_at = end;
+			continue;
+		}
+		for (; t->look_at < end; t->look_at++) {
+			if (t->deadlines[t->look_at] > limit)
 				continue;
-			if (count == capacity) {
-				w->oldest_second = second;
+			if (count == capacity)
 				return count;
-			}
-			slots[count++] = slot;
+			__builtin_prefetch(&t->flows[t->look_at], 1);
+			slots[count++] = t->look_at;
 		}
-		if (count) { /* they are still in the bucket: the caller ends them and asks again */
-			w->oldest_second = second;
-			return count;
-		}
-	}
-	if (limit > w->oldest_second)
-		w->oldest_second = limit;
-	for (fx_u32 anchor = anchor_of(t, w, limit), slot = *next_of(t, anchor), next;
-	     slot != anchor && count < capacity; slot = next) {
-		next = t->flows[slot].next;
-		if (!moved_on(t, w, slot, limit) &&
-		    now_ns - fx_flow_last_ns(&t->flows[slot]) > w->timeout_ns)
-			slots[count++] = slot;
 	}
 	return count;
 }
 
 int fx_flows_overdue(struct fx_flow_table *t, fx_i64 now_ns, fx_u32 *slots, int capacity)
 {
-	for (int i = 0; i < FX_WHEELS; i++) {
-		int count = wheel_overdue(t, &t->wheels[i], now_ns, slots, capacity);
+	fx_i64 second = now_ns / FX_SECOND_NS - t->deadline_base_s;
+	fx_u16 limit = second < FX_NO_DEADLINE ? (fx_u16)second : FX_NO_DEADLINE - 1;
+	int due, over = 0;
 
-		if (count)
-			return count;
+	do {
+		due = collect_due(t, limit, slots, capacity);
+		for (int i = 0; i < due; i++) {
+			const struct fx_flow *f = &t->flows[slots[i]];
+
+			if (now_ns - fx_flow_last_ns(f) > t->timeouts_ns[fx_flow_closing(f)])
+				slots[over++] = slots[i];
+		}
+	} while (due && !over);
+	if (over == 0)
+		t->look_at = 0;
+	return over;
+}
+
+/* Collects flows of the lowest deadline, in order of their slots. */
+static void look_for_oldest(struct fx_flow_table *t)
+{
+	fx_u16 lowest = FX_NO_DEADLINE;
+
+	for (fx_u32 at = 0; at < t->untouched; at += FX_LOOK_SLOTS) {
+		fx_u16 here = lowest_of(t->deadlines + at);
+
+		lowest = here < lowest ? here : lowest;
 	}
-	return 0;
+	t->oldest_deadline = lowest;
+	t->oldest_at = t->oldest_count = 0;
+	for (fx_u32 slot = 0; slot < t->untouched && t->oldest_count < FX_OLDEST_SLOTS; slot++) {
+		if (t->deadlines[slot] == lowest)
+			t->oldest[t->oldest_count++] = slot;
+	}
 }
 
 fx_u32 fx_flow_oldest(struct fx_flow_table *t)
 {
-	if (t->active == 0)
-		return FX_NO_SLOT;
 	for (;;) {
-		struct fx_wheel *oldest = NULL;
-		fx_u32 slot;
+		for (; t->oldest_at < t->oldest_count; t->oldest_at++) {
+			fx_u32 slot = t->oldest[t->oldest_at];
 
-		for (int i = FX_WHEELS - 1; i >= 0; i--) {
-			struct fx_wheel *w = &t->wheels[i];
-
-			if (w->flows == 0)
-				continue;
-			while (*next_of(t, anchor_of(t, w, w->oldest_second)) ==
-			       anchor_of(t, w, w->oldest_second))
-				w->oldest_second++;
-			if (!oldest || w->oldest_second < oldest->oldest_second)
-				oldest = w;
+			if (t->deadlines[slot] == t->oldest_deadline)
+				return slot;
 		}
-		slot = *next_of(t, anchor_of(t, oldest, oldest->oldest_second));
-		if (!moved_on(t, oldest, slot, oldest->oldest_second))
-			return slot;
+		look_for_oldest(t);
 	}
 }

@@ -10,6 +10,9 @@
 enum { FX_ORIG = 0, FX_RESP = 1 };
 #define FX_NO_SLOT 0xffffffffu
 
+/* Set in the key of a flow that has ended, so that no packet finds it. */
+#define FX_TAIL_ENDED ((fx_u64)1 << 47)
+
 enum fx_end_reason {
 	FX_END_NONE = 0,
 	FX_END_IDLE = 1,
@@ -28,11 +31,14 @@ enum fx_flow_bits {
 	FX_FLOW_DIRTY = 4, /* in the list of the tick */
 	FX_FLOW_BEGUN_IN_TICK = 8, /* its first packet is of this tick */
 	FX_FLOW_WAITS =
-		16, /* originator's first payload not answered yet: cold.response_ns is its time */
+		16, /* cold.response_ns is the originator's first payload, not answered yet */
 	FX_FLOW_ANSWERED = 32, /* cold.response_ns is how long it took */
 	FX_FLOW_CLOSING_FIN = 64, /* FIN both ways */
-	FX_FLOW_CLOSING_RST = 128
+	FX_FLOW_CLOSING_RST = 128 /* then without FX_FLOW_CLOSING_FIN */
 };
+
+/* How a flow is on its way to its end: what its timeout and the reason of its end are. */
+enum fx_closing { FX_OPEN = 0, FX_CLOSING_FIN = 1, FX_CLOSING_RST = 2, FX_CLOSINGS };
 
 /* Sum of squares; 96 bits hold the square of 78 hours in nanoseconds, and no flow lasts as long. */
 struct fx_squares {
@@ -85,12 +91,12 @@ struct fx_side {
 };
 
 struct fx_flow {
-	/* the key as the originator sends it, and the place on a wheel */
+	/* the key as the originator sends it */
 	fx_addr addr[2];
-	fx_u64 tail; /* struct fx_flow_tail; 0 = no flow here */
+	fx_u64 tail; /* struct fx_flow_tail, and FX_TAIL_ENDED */
 	fx_i64 last_ns[2];
-	fx_u32 next; /* of a free slot: the next free one */
-	fx_u32 previous;
+	fx_u32 hash;
+	fx_u32 next_free; /* of a free slot */
 
 	struct fx_gaps gaps;
 	fx_u32 base_pkts[2]; /* counters when the tick began; while FX_FLOW_DIRTY */
@@ -157,6 +163,16 @@ static inline fx_i64 fx_flow_side_first_ns(const struct fx_flow *f, const struct
 	return second ? c->second_first_ns : f->first_ns;
 }
 
+static inline int fx_flow_closing(const struct fx_flow *f)
+{
+	return f->bits >> 6;
+}
+
+static inline int fx_flow_has_ended(const struct fx_flow *f)
+{
+	return (f->tail & FX_TAIL_ENDED) != 0;
+}
+
 static inline fx_u8 fx_flow_proto(const struct fx_flow *f)
 {
 	return (fx_u8)(f->tail >> 32);
@@ -164,7 +180,7 @@ static inline fx_u8 fx_flow_proto(const struct fx_flow *f)
 
 static inline fx_u8 fx_flow_ip_version(const struct fx_flow *f)
 {
-	return (fx_u8)(f->tail >> 40);
+	return (fx_u8)(f->tail >> 40 & 0x7f);
 }
 
 #endif

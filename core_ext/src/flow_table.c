@@ -25,6 +25,12 @@ static fx_u64 index_entries(fx_u64 flows)
 	return flows * 5 / 3 + 1;
 }
 
+/* Deadlines for a number of flows: the last group is a whole one. */
+static fx_u64 whole_looks(fx_u64 flows)
+{
+	return (flows + FX_LOOK_SLOTS - 1) / FX_LOOK_SLOTS * FX_LOOK_SLOTS;
+}
+
 static size_t take(size_t *used, fx_u64 count, size_t size)
 {
 	size_t at = *used;
@@ -34,16 +40,16 @@ static size_t take(size_t *used, fx_u64 count, size_t size)
 }
 
 /* Places the arenas for `capacity` flows behind `base`: how many octets they take. */
-static size_t lay_out(struct fx_flow_table *t, fx_u64 capacity, fx_u32 anchors,
-		      const fx_stream_options *o, unsigned char *base)
+static size_t lay_out(struct fx_flow_table *t, fx_u64 capacity, const fx_stream_options *o,
+		      unsigned char *base)
 {
-	size_t used = 0, flows, cold, index, dirty, wheel, sequences;
+	size_t used = 0, flows, cold, index, dirty, deadlines, sequences;
 
 	flows = take(&used, capacity, sizeof(struct fx_flow));
 	cold = take(&used, capacity, sizeof(struct fx_flow_cold));
 	index = take(&used, index_entries(capacity), sizeof(struct fx_index_entry));
 	dirty = take(&used, o->keep_intervals ? capacity : 0, sizeof(fx_u32));
-	wheel = take(&used, anchors, sizeof(struct fx_link));
+	deadlines = take(&used, whole_looks(capacity), sizeof(fx_u16));
 	sequences = used; /* in a budget of their own */
 	take(&used, o->keep_sequences ? capacity : 0, sizeof(struct fx_sequence));
 	if (base) {
@@ -51,51 +57,33 @@ static size_t lay_out(struct fx_flow_table *t, fx_u64 capacity, fx_u32 anchors,
 		t->cold = (struct fx_flow_cold *)(base + cold);
 		t->index = (struct fx_index_entry *)(base + index);
 		t->dirty = o->keep_intervals ? (fx_u32 *)(base + dirty) : NULL;
-		t->anchors = (struct fx_link *)(base + wheel);
+		t->deadlines = (fx_u16 *)(base + deadlines);
 		t->sequences = o->keep_sequences ? (struct fx_sequence *)(base + sequences) : NULL;
 		return used;
 	}
 	return sequences;
 }
 
-static fx_u32 make_wheels(struct fx_flow_table *t, const fx_stream_options *o)
-{
-	static const fx_u8 reasons[FX_WHEELS] = { FX_END_IDLE, FX_END_FIN, FX_END_RST };
-	const fx_i64 timeouts[FX_WHEELS] = { (fx_i64)o->idle_timeout_ns, 5LL * FX_SECOND_NS,
-					     1LL * FX_SECOND_NS };
-	fx_u32 anchors = 0;
-
-	for (int w = 0; w < FX_WHEELS; w++) {
-		t->wheels[w].timeout_ns = timeouts[w] < timeouts[0] ? timeouts[w] : timeouts[0];
-		t->wheels[w].buckets = fx_wheel_buckets(timeouts[w], (fx_i64)o->tick_ns);
-		t->wheels[w].first_anchor = anchors;
-		t->wheels[w].end_reason = reasons[w];
-		anchors += t->wheels[w].buckets;
-	}
-	return anchors;
-}
-
 int fx_flow_table_open(struct fx_flow_table *t, const fx_stream_options *o)
 {
 	fx_u64 per_flow = sizeof(struct fx_flow) + sizeof(struct fx_flow_cold) +
 			  (o->keep_intervals ? sizeof(fx_u32) : 0);
+	const fx_i64 closing_ns[FX_CLOSINGS] = { (fx_i64)o->idle_timeout_ns, 5LL * FX_SECOND_NS,
+						 1LL * FX_SECOND_NS };
 	fx_u64 capacity;
-	fx_u32 anchors;
 
 	memset(t, 0, sizeof(*t));
-	anchors = make_wheels(t, o);
 	capacity = o->flow_budget_bytes / per_flow;
 	if (capacity > FX_CAPACITY_MAX)
 		capacity = FX_CAPACITY_MAX;
-	while (capacity >= FX_CAPACITY_MIN &&
-	       lay_out(t, capacity, anchors, o, NULL) > o->flow_budget_bytes)
+	while (capacity >= FX_CAPACITY_MIN && lay_out(t, capacity, o, NULL) > o->flow_budget_bytes)
 		capacity -= capacity / 64 + 1;
 	if (capacity < FX_CAPACITY_MIN)
 		return fx_fail(-EINVAL,
 			       "flow_budget_bytes: %" PRIu64 " is too small, %d flows need %zu",
 			       o->flow_budget_bytes, FX_CAPACITY_MIN,
-			       lay_out(t, FX_CAPACITY_MIN, anchors, o, NULL));
-	t->memory_bytes = lay_out(t, capacity, anchors, o, (unsigned char *)FX_ALIGN);
+			       lay_out(t, FX_CAPACITY_MIN, o, NULL));
+	t->memory_bytes = lay_out(t, capacity, o, (unsigned char *)FX_ALIGN);
 	t->memory = mmap(NULL, t->memory_bytes, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (t->memory == MAP_FAILED) {
@@ -103,16 +91,16 @@ int fx_flow_table_open(struct fx_flow_table *t, const fx_stream_options *o)
 		return fx_fail(-ENOMEM, "flow table: no memory for %zu bytes", t->memory_bytes);
 	}
 	madvise(t->memory, t->memory_bytes, MADV_HUGEPAGE); /* only a hint */
-	lay_out(t, capacity, anchors, o, t->memory);
+	lay_out(t, capacity, o, t->memory);
 	t->capacity = (fx_u32)capacity;
 	t->flows_max =
 		t->capacity - (t->capacity < 4 * FX_ENDED_SLOTS ? t->capacity / 4 : FX_ENDED_SLOTS);
 	t->index_size = (fx_u32)index_entries(capacity);
-	t->free_slot = FX_NO_SLOT;
+	memset(t->deadlines, 0xff, whole_looks(capacity) * sizeof(*t->deadlines));
+	for (int i = 0; i < FX_CLOSINGS; i++)
+		t->timeouts_ns[i] = closing_ns[i] < closing_ns[0] ? closing_ns[i] : closing_ns[0];
 	t->active_timeout_ns = (fx_i64)o->active_timeout_ns;
 	t->key = fx_hash_key_make(o->hash_key);
-	for (fx_u32 i = 0; i < anchors; i++)
-		t->anchors[i] = (struct fx_link){ t->capacity + i, t->capacity + i };
 	return 0;
 }
 
@@ -202,25 +190,33 @@ static void init_side(struct fx_side *s)
 	s->entropy = NAN;
 }
 
-fx_u32 fx_flow_begin(struct fx_flow_table *t, const struct fx_packet *p,
-		     const struct fx_probe *probe)
+fx_u32 fx_flow_slot_take(struct fx_flow_table *t, fx_u32 unread)
 {
-	int turned = is_answer(p);
-	fx_u32 slot = t->free_slot;
-	struct fx_flow *f;
-	struct fx_flow_cold *c;
+	fx_u32 slot = t->free_first;
 
-	if (slot != FX_NO_SLOT)
-		t->free_slot = t->flows[slot].next;
-	else
-		slot = t->untouched++;
-	f = &t->flows[slot];
-	c = &t->cold[slot];
+	/* As long as there are slots that were never used, as many as may be unread stay free. */
+	if (t->free_count <= FX_ENDED_SLOTS && t->untouched < t->capacity)
+		return t->untouched++;
+	if (t->free_count <= unread)
+		return FX_NO_SLOT;
+	t->free_first = t->flows[slot].next_free;
+	t->free_count--;
+	return slot;
+}
+
+void fx_flow_begin(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet *p,
+		   const struct fx_probe *probe)
+{
+	struct fx_flow *f = &t->flows[slot];
+	struct fx_flow_cold *c = &t->cold[slot];
+	int turned = is_answer(p);
+
 	memset(f, 0, sizeof(*f));
 	memset(c, 0, sizeof(*c));
 	f->addr[turned] = p->src_addr;
 	f->addr[!turned] = p->dst_addr;
 	f->tail = turned ? probe->tail.backward : probe->tail.forward;
+	f->hash = probe->hash;
 	f->last_ns[0] = f->last_ns[1] = f->first_ns = p->time_ns;
 	f->gaps.smallest_ns = INFINITY;
 	f->bits = turned ? FX_FLOW_TURNED : 0;
@@ -241,28 +237,44 @@ fx_u32 fx_flow_begin(struct fx_flow_table *t, const struct fx_packet *p,
 	put_mac(c, turned, p->src_mac);
 	put_mac(c, !turned, p->dst_mac);
 	index_put(t, probe->hash, slot);
-	fx_wheel_put(t, slot, FX_WHEEL_OPEN);
 	if (++t->active > t->peak)
 		t->peak = t->active;
-	return slot;
+}
+
+void fx_flow_prefetch_end(const struct fx_flow_table *t, fx_u32 slot)
+{
+	const struct fx_flow *f = &t->flows[slot];
+
+	__builtin_prefetch(&t->index[fx_index_home(t, f->hash)], 1);
+	__builtin_prefetch(&f->gaps, 1);
+	__builtin_prefetch(&f->side[0]);
+	__builtin_prefetch(&f->side[0].window_sum);
+	__builtin_prefetch(&f->side[1]);
+	__builtin_prefetch(&f->side[1].window_sum);
+	__builtin_prefetch(&t->cold[slot], 1);
+	__builtin_prefetch((const char *)(&t->cold[slot] + 1) - 1, 1);
 }
 
 void fx_flow_end(struct fx_flow_table *t, fx_u32 slot, enum fx_end_reason reason)
 {
 	struct fx_flow *f = &t->flows[slot];
 
-	index_drop(t, (fx_u32)(fx_flow_hash(&f->addr[0], &f->addr[1], f->tail, &t->key) >> 32),
-		   slot);
-	fx_wheel_take(t, slot);
-	f->previous = FX_NO_SLOT;
+	index_drop(t, f->hash, slot);
+	f->tail |= FX_TAIL_ENDED;
+	t->deadlines[slot] = FX_NO_DEADLINE;
 	t->cold[slot].end_reason = (fx_u8)reason;
-	t->dirty_ended += !!(f->bits & FX_FLOW_DIRTY);
 	t->active--;
+	if (f->bits & FX_FLOW_DIRTY)
+		t->dirty_ended++;
+	else
+		fx_flow_slot_free(t, slot);
 }
 
-void fx_flow_release(struct fx_flow_table *t, fx_u32 slot)
+void fx_flow_slot_free(struct fx_flow_table *t, fx_u32 slot)
 {
-	t->flows[slot].tail = 0;
-	t->flows[slot].next = t->free_slot;
-	t->free_slot = slot;
+	if (t->free_count++)
+		t->flows[t->free_last].next_free = slot;
+	else
+		t->free_first = slot;
+	t->free_last = slot;
 }

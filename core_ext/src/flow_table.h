@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All flows that live: records in arenas of fixed size, an index of (hash, slot), wheels by the second last seen.
+ * All flows that live: records in arenas of fixed size, an index of (hash, slot), deadlines by slot.
  * Memory is reserved once, by budget; nothing is allocated later.
  */
 #ifndef FX_FLOW_TABLE_H
@@ -11,30 +11,18 @@
 #include "fx/abi.h"
 #include "fx/hash.h"
 
-enum { FX_WHEELS = 3, FX_SECOND_NS = 1000000000 };
+enum {
+	FX_SECOND_NS = 1000000000,
+	FX_LOOK_SLOTS = 64, /* deadlines are looked at in groups of so many */
+	FX_OLDEST_SLOTS = 64,
+	FX_DEADLINE_SLACK_S = 4, /* stamps may run backwards by a second */
+	FX_NO_DEADLINE = 0xffff /* no flow here */
+};
 
 /* Open addressing, linear probing from hash * size / 2^32; slot_plus_1 0 = empty. */
 struct fx_index_entry {
 	fx_u32 hash;
 	fx_u32 slot_plus_1;
-};
-
-struct fx_link {
-	fx_u32 next;
-	fx_u32 previous;
-};
-
-/*
- * Flows by the second in which they were last seen when they were put here, each second a ring through its anchor.
- * A packet moves nothing: a flow seen since goes to its true second when its bucket comes up.
- */
-struct fx_wheel {
-	fx_i64 timeout_ns;
-	fx_i64 oldest_second; /* no flow is in a bucket before this one */
-	fx_u32 buckets; /* a power of 2 that holds timeout and tick */
-	fx_u32 first_anchor;
-	fx_u32 flows;
-	fx_u8 end_reason;
 };
 
 /* What finds a packet's flow, made once a packet. */
@@ -50,7 +38,7 @@ struct fx_flow_table {
 	struct fx_sequence *sequences; /* NULL = not kept */
 	struct fx_index_entry *index;
 	fx_u32 *dirty; /* flows that saw a packet in this tick, in order; NULL = not kept */
-	struct fx_link *anchors;
+	fx_u16 *deadlines; /* second after deadline_base_s in which a flow's timeout is over */
 	struct fx_hash_key key;
 	fx_i64 active_timeout_ns;
 	int wants_entropy; /* a batch has chosen a column of it */
@@ -59,17 +47,23 @@ struct fx_flow_table {
 	fx_u32 capacity;
 	fx_u32 flows_max; /* live ones; the slots beyond hold ended ones until they are handed out */
 	fx_u32 untouched; /* slots from here on were never used */
-	fx_u32 free_slot;
+	fx_u32 free_first; /* free slots are reused in the order in which they became free */
+	fx_u32 free_last;
+	fx_u32 free_count;
 	fx_u32 active;
 	fx_u32 peak;
 	fx_u32 dirty_count;
 	fx_u32 dirty_ended; /* of those, ended: their slots wait for their interval row */
-	struct fx_wheel wheels[FX_WHEELS]; /* by enum fx_closing_wheel */
+	fx_i64 timeouts_ns[FX_CLOSINGS];
+	fx_i64 deadline_base_s;
+	fx_u32 look_at; /* where fx_flows_overdue() goes on */
+	fx_u32 oldest[FX_OLDEST_SLOTS]; /* flows that have oldest_deadline if they still have it */
+	fx_u32 oldest_at;
+	fx_u32 oldest_count;
+	fx_u16 oldest_deadline;
 	void *memory;
 	size_t memory_bytes;
 };
-
-enum fx_closing_wheel { FX_WHEEL_OPEN = 0, FX_WHEEL_FIN = 1, FX_WHEEL_RST = 2 };
 
 int fx_flow_table_open(struct fx_flow_table *t, const fx_stream_options *options);
 void fx_flow_table_close(struct fx_flow_table *t);
@@ -78,43 +72,42 @@ void fx_flow_table_close(struct fx_flow_table *t);
 fx_u32 fx_flow_find(const struct fx_flow_table *t, const struct fx_packet *p,
 		    const struct fx_probe *probe);
 
-/* Whether a flow can be begun without ending another one. */
-static inline int fx_flow_table_has_room(const struct fx_flow_table *t)
-{
-	return t->free_slot != FX_NO_SLOT || t->untouched < t->capacity;
-}
+/*
+ * A slot for a new flow, or FX_NO_SLOT. Of the free ones the last `unread` still hold rows to be handed out: then it is
+ * FX_NO_SLOT until they are. Which slot it is depends on the packets only, not on when rows were handed out.
+ */
+fx_u32 fx_flow_slot_take(struct fx_flow_table *t, fx_u32 unread);
 
-/* Begins a flow with its first packet (not yet counted): its slot. There must be room. */
-fx_u32 fx_flow_begin(struct fx_flow_table *t, const struct fx_packet *p,
-		     const struct fx_probe *probe);
+/* Begins a flow in the slot with its first packet (not yet counted). */
+void fx_flow_begin(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet *p,
+		   const struct fx_probe *probe);
 
-/* Takes a flow off index and wheel; its record stays until fx_flow_release(). */
+/* Asks for the memory that the end of a flow and its row touch. */
+void fx_flow_prefetch_end(const struct fx_flow_table *t, fx_u32 slot);
+/* Takes a flow off the index. Its slot is free at once unless it waits for its interval row. */
 void fx_flow_end(struct fx_flow_table *t, fx_u32 slot, enum fx_end_reason reason);
-void fx_flow_release(struct fx_flow_table *t, fx_u32 slot);
+void fx_flow_slot_free(struct fx_flow_table *t, fx_u32 slot);
 
-/* The wheels (flow_expiry.c). */
-fx_u32 fx_wheel_buckets(fx_i64 timeout_ns, fx_i64 tick_ns);
-void fx_wheels_start(struct fx_flow_table *t, fx_i64 now_ns);
-void fx_wheel_put(struct fx_flow_table *t, fx_u32 slot, int wheel);
-void fx_wheel_take(struct fx_flow_table *t, fx_u32 slot);
-void fx_wheel_close(struct fx_flow_table *t, fx_u32 slot, enum fx_flow_bits closing);
+/* Deadlines (flow_expiry.c). */
+void fx_deadlines_start(struct fx_flow_table *t, fx_i64 now_ns);
+void fx_deadlines_advance(struct fx_flow_table *t, fx_i64 now_ns);
 
-/* Up to `capacity` slots of flows whose timeout is over at `now_ns`, still in the table: how many. */
+/*
+ * Up to `capacity` flows whose timeout is over at `now_ns`, in order of their slots: how many. To be ended before the
+ * next call, which goes on behind them; 0 = that was all.
+ */
 int fx_flows_overdue(struct fx_flow_table *t, fx_i64 now_ns, fx_u32 *slots, int capacity);
 
-/* The flow seen longest ago (by seconds); FX_NO_SLOT if there is none. */
+/* The flow that would end first (by seconds): of open ones the one seen longest ago. There must be one. */
 fx_u32 fx_flow_oldest(struct fx_flow_table *t);
 
-static inline int fx_flow_has_ended(const struct fx_flow *f)
+/* A packet was seen, or the flow is closing. */
+FX_INLINE void fx_deadline_put(struct fx_flow_table *t, fx_u32 slot, const struct fx_flow *f)
 {
-	return f->previous == FX_NO_SLOT;
-}
+	fx_i64 deadline_ns = fx_flow_last_ns(f) + t->timeouts_ns[fx_flow_closing(f)];
 
-static inline int fx_flow_wheel(const struct fx_flow *f)
-{
-	return f->bits & FX_FLOW_CLOSING_RST ? FX_WHEEL_RST :
-	       f->bits & FX_FLOW_CLOSING_FIN ? FX_WHEEL_FIN :
-					       FX_WHEEL_OPEN;
+	t->deadlines[slot] =
+		(fx_u16)((fx_u64)deadline_ns / FX_SECOND_NS - (fx_u64)t->deadline_base_s);
 }
 
 FX_INLINE fx_u32 fx_index_home(const struct fx_flow_table *t, fx_u32 hash)

@@ -41,24 +41,32 @@ void fx_flow_long_gap(struct fx_flow *f, struct fx_flow_cold *c, fx_i64 gap_ns)
 	c->active_since_ns = fx_flow_last_ns(f);
 }
 
-static double entropy_steps[FX_ENTROPY_BYTES + 1]; /* c log2 c - (c - 1) log2 (c - 1) */
+/* In units of 2^-40 bits: log2 c, and how much c log2 c grows with the c-th of equal octets. */
+static const double entropy_unit = 0x1p40;
+static fx_u64 entropy_logs[FX_ENTROPY_BYTES + 1], entropy_steps[FX_ENTROPY_BYTES + 1];
 
-__attribute__((constructor)) static void make_entropy_steps(void)
+__attribute__((constructor)) static void make_entropy_tables(void)
 {
-	for (int c = 2; c <= FX_ENTROPY_BYTES; c++)
-		entropy_steps[c] = c * log2(c) - (c - 1) * log2(c - 1);
+	for (int c = 2; c <= FX_ENTROPY_BYTES; c++) {
+		double step = c * log2(c) - (c - 1) * log2(c - 1);
+
+		entropy_logs[c] = (fx_u64)(log2(c) * entropy_unit + 0.5);
+		entropy_steps[c] = (fx_u64)(step * entropy_unit + 0.5);
+	}
 }
 
 /* Shannon entropy of up to 64 octets in bits per octet: log2(n) - sum(c * log2(c)) / n over the counts c. */
 static fx_f32 entropy(const fx_u8 *octets, fx_u32 count)
 {
 	fx_u8 seen[256];
-	double sum = 0;
+	fx_u64 sum = 0;
+	double bits;
 
 	memset(seen, 0, sizeof(seen));
 	for (fx_u32 i = 0; i < count; i++)
 		sum += entropy_steps[++seen[octets[i]]];
-	return (fx_f32)(log2(count) - sum / count);
+	bits = (double)entropy_logs[count] - (double)sum / count;
+	return bits > 0 ? (fx_f32)(bits / entropy_unit) : 0;
 }
 
 void fx_flow_first_payload(struct fx_side *s, struct fx_flow_cold *c, int side,

@@ -33,6 +33,13 @@ FX_INLINE void fx_gaps_add(struct fx_gaps *g, fx_i64 gap_ns)
 	g->largest_ns = gap > g->largest_ns ? gap : g->largest_ns;
 }
 
+FX_INLINE void fx_flow_close(struct fx_flow *f, enum fx_flow_bits closing)
+{
+	fx_u32 others = f->bits & ~(fx_u32)(FX_FLOW_CLOSING_FIN | FX_FLOW_CLOSING_RST);
+
+	f->bits = (fx_u8)(others | (fx_u32)closing);
+}
+
 FX_INLINE int fx_tcp_is_known(const struct fx_packet *p)
 {
 	return fx_likely(p->decode == FX_DECODE_OK) || p->decode == FX_DECODE_CUT_OPTIONS ||
@@ -72,10 +79,10 @@ FX_INLINE void fx_flow_count_tcp(struct fx_flow_table *t, fx_u32 slot, struct fx
 		resp = fx_tcp_state(f, FX_RESP);
 		if (orig == FX_CLOSED && resp == FX_CLOSED) {
 			if (closing != FX_FLOW_CLOSING_FIN)
-				fx_wheel_close(t, slot, FX_FLOW_CLOSING_FIN);
+				fx_flow_close(f, FX_FLOW_CLOSING_FIN);
 		} else if (orig == FX_RESET || resp == FX_RESET) {
 			if (closing != FX_FLOW_CLOSING_RST)
-				fx_wheel_close(t, slot, FX_FLOW_CLOSING_RST);
+				fx_flow_close(f, FX_FLOW_CLOSING_RST);
 		}
 	}
 }
@@ -142,6 +149,7 @@ FX_INLINE void fx_flow_count(struct fx_flow_table *t, fx_u32 slot, int side,
 	} else if (fx_unlikely(payload && !(f->seen >> 8 * side & FX_SAW_DATA))) {
 		fx_history_add(f, side, FX_SAW_DATA);
 	}
+	fx_deadline_put(t, slot, f);
 }
 
 #endif

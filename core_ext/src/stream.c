@@ -18,10 +18,15 @@
 #include "fx/parse.h"
 #include "packet_rows.h"
 
-enum { FX_SEGMENTS_MAX = 1024 };
+enum { FX_SEGMENTS_MAX = 1024, FX_IDLE_MAX_S = 8 * 3600 /* a deadline has 16 bits */ };
 #define FX_TIME_MAX ((fx_i64)1 << 62)
+#define FX_TIME_END (FX_TIME_MAX + ((fx_i64)1 << 61)) /* when every timeout is over */
 #define FX_REORDERING_NS \
 	((fx_i64)FX_SECOND_NS) /* stamps that go back further mean that the clock was set */
+
+/* Why a flow ends when its timeout is over. */
+static const enum fx_end_reason timeout_reasons[FX_CLOSINGS] = { FX_END_IDLE, FX_END_FIN,
+								 FX_END_RST };
 
 /* How the packet loop ended. */
 enum fx_step { FX_STEP_GO_ON, FX_STEP_BATCH_FULL };
@@ -53,7 +58,7 @@ static int check_options(const fx_stream_options *o)
 	const uint64_t second = FX_SECOND_NS, day = 86400 * second;
 
 	if (within("tick_ns", o->tick_ns, 1000000, 3600 * second) ||
-	    within("idle_timeout_ns", o->idle_timeout_ns, second, day) ||
+	    within("idle_timeout_ns", o->idle_timeout_ns, second, FX_IDLE_MAX_S * second) ||
 	    within("active_timeout_ns", o->active_timeout_ns, second, day) ||
 	    within("packet_rows", o->packet_rows, FX_PACKET_ROWS_NONE, FX_PACKET_ROWS_ALL))
 		return -EINVAL;
@@ -163,11 +168,7 @@ static void put_ended(struct fx_stream *s, fx_batch *b)
 {
 	if (s->ended_count)
 		fx_flow_rows_put(b, &s->table, s->ended, s->ended_count);
-	for (fx_u32 i = 0; i < s->ended_count; i++) {
-		if (!(s->table.flows[s->ended[i]].bits & FX_FLOW_DIRTY))
-			fx_flow_release(&s->table, s->ended[i]);
-	}
-	s->ended_count = 0;
+	s->ended_count = s->unread = 0;
 }
 
 /* Whether one more flow may end: its row has a place. */
@@ -178,6 +179,7 @@ static int has_flow_room(const struct fx_stream *s, const fx_batch *b)
 
 static void end_flow(struct fx_stream *s, fx_batch *b, fx_u32 slot, enum fx_end_reason reason)
 {
+	s->unread += !(s->table.flows[slot].bits & FX_FLOW_DIRTY);
 	fx_flow_end(&s->table, slot, reason);
 	s->ended[s->ended_count++] = slot;
 	if (s->ended_count == FX_CHUNK_ROWS)
@@ -204,7 +206,7 @@ static enum fx_step put_intervals(struct fx_stream *s, fx_batch *b)
 
 			f->bits &= (fx_u8) ~(FX_FLOW_DIRTY | FX_FLOW_BEGUN_IN_TICK);
 			if (fx_flow_has_ended(f))
-				fx_flow_release(t, slots[i]);
+				fx_flow_slot_free(t, slots[i]);
 		}
 		s->dirty_at += count;
 	}
@@ -212,38 +214,31 @@ static enum fx_step put_intervals(struct fx_stream *s, fx_batch *b)
 	return FX_STEP_GO_ON;
 }
 
-static enum fx_step end_overdue(struct fx_stream *s, fx_batch *b, fx_i64 now_ns)
+/* Ends the flows whose timeout is over at `now_ns`, because of `reason` or of their timeout. */
+static enum fx_step end_overdue(struct fx_stream *s, fx_batch *b, fx_i64 now_ns,
+				enum fx_end_reason reason)
 {
+	struct fx_flow_table *t = &s->table;
 	fx_u32 slots[FX_CHUNK_ROWS];
 
 	for (;;) {
 		fx_u32 room = fx_batch_room(b, FX_FLOWS) - s->ended_count;
 		int limit = room < FX_CHUNK_ROWS ? (int)room : FX_CHUNK_ROWS, count;
 
-		count = fx_flows_overdue(&s->table, now_ns, slots, limit ? limit : 1);
+		count = fx_flows_overdue(t, now_ns, slots, limit ? limit : 1);
 		if (count == 0)
 			return FX_STEP_GO_ON;
-		if (limit == 0)
+		if (limit == 0) {
+			t->look_at = slots[0];
 			return FX_STEP_BATCH_FULL;
-		for (int i = 0; i < count; i++) {
-			int wheel = fx_flow_wheel(&s->table.flows[slots[i]]);
-
-			end_flow(s, b, slots[i], s->table.wheels[wheel].end_reason);
 		}
-	}
-}
+		for (int i = 0; i < count; i++)
+			fx_flow_prefetch_end(t, slots[i]);
+		for (int i = 0; i < count; i++) {
+			int closing = fx_flow_closing(&t->flows[slots[i]]);
 
-/* Ends all flows, by the second in which they were last seen. */
-static enum fx_step sweep(struct fx_stream *s, fx_batch *b)
-{
-	for (;;) {
-		fx_u32 slot = fx_flow_oldest(&s->table);
-
-		if (slot == FX_NO_SLOT)
-			return FX_STEP_GO_ON;
-		if (!has_flow_room(s, b))
-			return FX_STEP_BATCH_FULL;
-		end_flow(s, b, slot, s->sweep);
+			end_flow(s, b, slots[i], reason ? reason : timeout_reasons[closing]);
+		}
 	}
 }
 
@@ -253,12 +248,12 @@ static enum fx_step sweep(struct fx_stream *s, fx_batch *b)
 static enum fx_end_reason over_before(const struct fx_flow_table *t, const struct fx_flow *f,
 				      const struct fx_packet *p)
 {
-	const struct fx_wheel *wheel = &t->wheels[fx_flow_wheel(f)];
+	int closing = fx_flow_closing(f);
 
-	if (fx_unlikely(p->time_ns - fx_flow_last_ns(f) > wheel->timeout_ns))
-		return wheel->end_reason;
-	if (fx_unlikely(f->bits & (FX_FLOW_CLOSING_FIN | FX_FLOW_CLOSING_RST) &&
-			(p->tcp_flags & (FX_SYN | FX_ACK)) == FX_SYN && p->proto == FX_PROTO_TCP))
+	if (fx_unlikely(p->time_ns - fx_flow_last_ns(f) > t->timeouts_ns[closing]))
+		return timeout_reasons[closing];
+	if (fx_unlikely(closing != FX_OPEN && (p->tcp_flags & (FX_SYN | FX_ACK)) == FX_SYN &&
+			p->proto == FX_PROTO_TCP))
 		return FX_END_PORT_REUSE;
 	if (fx_unlikely(p->time_ns - f->first_ns >= t->active_timeout_ns ||
 			(f->side[0].pkts | f->side[1].pkts) & FX_SIDE_PKTS_MAX))
@@ -284,13 +279,15 @@ static enum fx_step begin_flow(struct fx_stream *s, fx_batch *b, const struct fx
 		end_flow(s, b, oldest, FX_END_EVICTED);
 		s->stats.evictions++;
 	}
-	if (!fx_flow_table_has_room(t))
+	*slot = fx_flow_slot_take(t, s->unread);
+	if (*slot == FX_NO_SLOT && s->unread) {
 		put_ended(s, b);
-	if (!fx_flow_table_has_room(t)) { /* ended flows of this tick hold the rest */
-		s->phase = FX_FORCED_ROWS;
-		return FX_STEP_GO_ON;
+		*slot = fx_flow_slot_take(t, 0);
 	}
-	*slot = fx_flow_begin(t, p, probe);
+	if (*slot == FX_NO_SLOT) /* ended flows of this tick hold the rest */
+		s->phase = FX_FORCED_ROWS;
+	else
+		fx_flow_begin(t, *slot, p, probe);
 	return FX_STEP_GO_ON;
 }
 
@@ -323,7 +320,7 @@ static enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i)
 	enum fx_step step;
 	int side = -1;
 
-	if (fx_likely(slot != FX_NO_SLOT && !fx_flow_has_ended(&t->flows[slot])))
+	if (fx_likely(slot != FX_NO_SLOT))
 		side = fx_flow_side(&t->flows[slot], p, &probe->tail);
 	if (fx_unlikely(side < 0)) {
 		slot = fx_flow_find(t, p, probe);
@@ -409,9 +406,11 @@ static void open_tick(struct fx_stream *s, const struct fx_packet *p)
 	if (!s->has_begun) {
 		s->has_begun = 1;
 		s->now_ns = p->time_ns;
-		fx_wheels_start(&s->table, s->tick_ns);
-	} else if (s->tick_ns > s->tick_end_ns) {
-		s->phase = FX_OPEN_TICK;
+		fx_deadlines_start(&s->table, s->tick_ns);
+	} else {
+		fx_deadlines_advance(&s->table, s->tick_ns);
+		if (s->tick_ns > s->tick_end_ns)
+			s->phase = FX_OPEN_TICK;
 	}
 	s->tick_end_ns = s->tick_ns + tick;
 }
@@ -522,7 +521,7 @@ int fx_stream_next(fx_stream *s, fx_batch *b)
 			}
 			break;
 		case FX_OPEN_TICK:
-			step = end_overdue(s, b, s->tick_ns);
+			step = end_overdue(s, b, s->tick_ns, FX_END_NONE);
 			if (step == FX_STEP_GO_ON)
 				s->phase = FX_TAKE_PACKETS;
 			break;
@@ -532,12 +531,13 @@ int fx_stream_next(fx_stream *s, fx_batch *b)
 				s->phase = FX_TAKE_PACKETS;
 			break;
 		case FX_CLOSE_TICK:
-			step = end_overdue(s, b, s->sweep ? s->now_ns : s->tick_end_ns);
+			step = end_overdue(s, b, s->sweep ? s->now_ns : s->tick_end_ns,
+					   FX_END_NONE);
 			if (step == FX_STEP_GO_ON)
 				s->phase = s->sweep ? FX_SWEEP : FX_TICK_ROWS;
 			break;
 		case FX_SWEEP:
-			step = sweep(s, b);
+			step = end_overdue(s, b, FX_TIME_END, s->sweep);
 			if (step == FX_STEP_GO_ON)
 				s->phase = FX_TICK_ROWS;
 			break;

@@ -30,6 +30,7 @@ struct fx_stream {
 	enum fx_end_reason sweep; /* why all flows end after this tick; FX_END_NONE = they do not */
 	fx_u32 dirty_at; /* interval rows handed out of the tick's list */
 	fx_u32 ended_count;
+	fx_u32 unread; /* of those, in slots that are free already */
 	fx_u32 ended[FX_CHUNK_ROWS];
 	fx_u32 block_count;
 	fx_u32 block_at;

@@ -129,13 +129,26 @@ def test_an_absurd_stamp_is_survived(tmp_path: Path, jump: int) -> None:
     assert sum(outcome.flows["orig_pkts"]) == 2
 
 
+@pytest.mark.parametrize(("tick_s", "idle_s"), [(1, 120), (600, 120), (3600, 8 * 3600)])
+def test_timeouts_are_right_over_days(tmp_path: Path, tick_s: int, idle_s: int) -> None:
+    """Deadlines are kept in 16 bits and counted anew now and then."""
+    steady = [Packet(payload=b"x").at(100 * i) for i in range(2600)]
+    late = [BYSTANDER.at(3000 * i + 50) for i in range(87)]
+    outcome = run(tmp_path / "c.pcap", with_time(steady, late), tick_ns=tick_s * SECOND,
+                  idle_timeout_ns=idle_s * SECOND, active_timeout_ns=86400 * SECOND)  # fmt: skip
+    assert outcome.flows["orig_pkts"].sum() == 2687
+    of_steady = outcome.flows["orig_port"] == 40000
+    assert outcome.flows["orig_pkts"][of_steady].tolist() == [864, 864, 864, 8]
+    lone = outcome.flows["orig_pkts"][~of_steady].tolist()
+    assert lone == ([1] * 87 if idle_s < 3000 else [29, 29, 29])
+
+
 def test_echo_and_its_answer_are_one_flow_and_other_identifiers_another(tmp_path: Path) -> None:
     answer = replace(PING, src=PING.dst, dst=PING.src, sport=0)
     other = replace(PING, icmp_id=8)
     outcome = run(tmp_path / "c.pcap", [PING.at(0), answer.at(0.1), other.at(0.2), PING.at(1)])
-    assert outcome.flows["flow_id"].tolist() == [2, 1]  # by the second last seen
-    assert outcome.flows["orig_pkts"].tolist() == [1, 2]
-    assert outcome.flows["resp_pkts"].tolist() == [0, 1]
+    assert outcome.flows["orig_pkts"].tolist() == [2, 1]
+    assert outcome.flows["resp_pkts"].tolist() == [1, 0]
     assert outcome.flows["orig_port"].tolist() == [8, 8]
     assert outcome.flows["resp_port"].tolist() == [0, 0]
 
