@@ -83,8 +83,8 @@ def _worth(found: Findings) -> str:
     return f"""## What it is worth
 
 Neither model nor threshold ever saw what they are judged on: units are held out in turn, and the
-threshold is picked on the rest (nested). A *tool* is a program and its maker, with all its
-captures; recall counts each tool once.
+threshold is picked on the rest, nested, the way the shipped one was picked on everything. A *tool*
+is a program and its maker, with all its captures; recall counts each tool once.
 
 {_table(_WORTH_HEAD, rows)}
 
@@ -110,6 +110,8 @@ def _limits(found: Findings) -> str:
 
 - **Find attacks whose tool it has not seen**: see the first row above. It recognises shapes it has
   learnt; nothing here supports a claim beyond that.
+- **Be judged on public flow logs**: they lack payload sizes by direction, gaps and entropy, and a
+  cut-down twin would be another model. None is used.
 - **Find attacks that lie in the bytes** (one exploit request, a malicious download, Heartbleed):
   such flows were kept out of training; {_rate(found.content)} were called attacks.
 - **Judge scans and floods**: they are no conversations. Rule detectors over windows see those.

@@ -27,6 +27,7 @@ MakeModel = Callable[[], Any]
 
 SEED = 20_231_023
 FOLDS = 5
+PARTITIONS = 2  # of all units, for the threshold: the more cautious one counts
 MAX_TRAIN_PER_CAPTURE = 400  # one flood or one resolver's log must not be most of what is learnt
 MAX_COUNT_PER_CAPTURE = 1000  # nor may it buy false alarms on everything else
 TARGET_FALSE_POSITIVES = 1e-4  # of benign flows, the product's goal
@@ -156,6 +157,12 @@ def pick_threshold(flows: FlowSet, scores: Floats) -> float:
     falling = np.sort(scores[benign])[::-1]
     limit = float(falling[min(allowed, len(falling) - 1)]) if len(falling) else 0.5
     return min(float(np.nextafter(np.float32(limit), np.float32(2))), 1 - 1e-6)
+
+
+def held_out_threshold(make: MakeModel, flows: FlowSet, unit: npt.NDArray[np.str_]) -> float:
+    """The highest of the thresholds picked on held-out scores, over PARTITIONS partitions."""
+    partitions = (folds_by(unit, seed=SEED + 1 + number) for number in range(PARTITIONS))
+    return max(pick_threshold(flows, out_of_fold(make, flows, fold)) for fold in partitions)
 
 
 def judge(flows: FlowSet, scores: Floats, threshold: float) -> Result:
