@@ -12,14 +12,12 @@ HERE = ROOT / "tests" / "bpf"
 NOT_ALLOWED = "exit 77"  # run_parse: this kernel or user may not load programs
 
 
-@pytest.fixture(scope="module")
-def parse_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    need("bpf")
-    out = tmp_path_factory.mktemp("bpf") / "parse_xdp.bpf.o"
+def compiled(source: str, folder: Path, *flags: str) -> Path:
+    out = folder / "program.bpf.o"
     include = Path("/usr/include") / str(sysconfig.get_config_var("MULTIARCH"))
-    flags = ("-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3", f"-I{include}")
+    always = ("-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3", f"-I{include}")
     core = f"-I{ROOT / 'core_ext' / 'include'}"
-    run("clang-14", *flags, core, "-c", HERE / "parse_xdp.bpf.c", "-o", out)
+    run("clang-14", *always, *flags, core, "-c", HERE / source, "-o", out)
     return out
 
 
@@ -45,6 +43,15 @@ def parsed(run_parse: Path, *words: str | Path) -> str:
         raise
 
 
+@pytest.fixture(scope="module", params=["xdp, packet memory", "tc, copied headers"])
+def parse_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    need("bpf")
+    folder = tmp_path_factory.mktemp("bpf")
+    if request.param.startswith("xdp"):
+        return compiled("parse_xdp.bpf.c", folder)
+    return compiled("parse_filter.bpf.c", folder, '-DSECTION="tc"')
+
+
 def test_kernel_and_user_space_read_random_frames_alike(
     run_parse: Path, parse_program: Path
 ) -> None:
@@ -58,3 +65,8 @@ def test_kernel_and_user_space_read_shipped_captures_alike(
     if not captures:
         pytest.skip("no capture in samples/")
     assert ", 0 differences" in parsed(run_parse, parse_program, "50000", *captures)
+
+
+def test_the_verifier_takes_the_parser_as_a_socket_filter(run_parse: Path, tmp_path: Path) -> None:
+    program = compiled("parse_filter.bpf.c", tmp_path, '-DSECTION="socket"')
+    assert "processed" in parsed(run_parse, program, "0")
