@@ -3,6 +3,8 @@
  * Prints each frame as the parser sees it: one line a frame, tab-separated, names in the first.
  *
  *     dump CAPTURE...      dump --synth PROFILE SEED PACKETS
+ *
+ * Standard error has what the source counted, and damage. Exit codes as the fortress command's.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -73,6 +75,7 @@ int main(int count, char **words)
 {
 	const fx_damage *damages;
 	struct fx_frame frames[FX_BLOCK_FRAMES];
+	struct fx_source_stats stats;
 	fx_source *source;
 	int got, damaged;
 
@@ -91,6 +94,9 @@ int main(int count, char **words)
 			print_packet(&packet, frames[i].linktype);
 		}
 	}
+	source->ops->stats(source, &stats);
+	fprintf(stderr, "drops %" PRIu64 ", absurd lengths %" PRIu64 "\n", stats.kernel_drops,
+		stats.absurd_lengths);
 	damaged = source->ops->damages(source, &damages);
 	for (int i = 0; i < damaged; i++)
 		fprintf(stderr, "%s: damaged at octet %" PRIu64 ": %s\n", damages[i].path,

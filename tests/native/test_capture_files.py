@@ -179,7 +179,24 @@ def test_an_absurd_wire_length_becomes_the_captured_one(
     record = made.Record(made.FRAMES[3], wire=wire)
     content = made.section() + made.interface() + made.packet(record)
     for file in (made.pcap((record,)), content):
-        assert read(dump, write(tmp_path, file)).column("wire_bytes") == [45]
+        seen = read(dump, write(tmp_path, file))
+        assert seen.column("wire_bytes") == [45]
+        assert "absurd lengths 1\n" in seen.words
+
+
+def test_drops_that_pcapng_tells_of_are_counted(dump: Path, tmp_path: Path) -> None:
+    def statistics(card: int, system: int) -> bytes:
+        options = made.option(5, struct.pack("<Q", card)) + made.option(
+            7, struct.pack("<Q", system)
+        )
+        return made.block(5, struct.pack("<III", 0, 0, 0) + options)
+
+    sections = (
+        made.pcapng() + statistics(1, 2) + statistics(3, 4),
+        made.pcapng() + statistics(5, 0),
+    )
+    seen = read(dump, write(tmp_path, b"".join(sections)))
+    assert "drops 12, " in seen.words, "each section's last word: 3 + 4 and 5"
 
 
 def test_frames_without_octets_are_delivered(dump: Path, tmp_path: Path) -> None:
