@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from fortress_core import addr_words
 
 UInt64 = npt.NDArray[np.uint64]
 Int64 = npt.NDArray[np.int64]
@@ -64,7 +65,7 @@ class Groups(NamedTuple):
 
 def words(addresses: npt.NDArray[np.void]) -> Addresses:
     """The two words of each 16-byte address (dtype V16)."""
-    pairs = np.ascontiguousarray(addresses).view(">u8").reshape(-1, 2).astype(np.uint64)
+    pairs = addr_words(addresses)
     return Addresses(np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]))
 
 

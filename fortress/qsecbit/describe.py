@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fortress_core import format_addr, format_mac
+
 from fortress.features.logins import SERVICES
 from fortress.features.rows import ARP, ICMP, ICMP6, TCP, UDP, Columns, Table
 from fortress.qsecbit.contract import Detector
@@ -73,8 +75,8 @@ def of_flow(values: Columns, row: int) -> dict[str, Any]:
     """The fields of a finding that say which flow (of interval or flow rows) it rests on."""
     proto, source, target = (
         int(values["proto"][row]),
-        address_text(values["orig_addr"][row]),
-        address_text(values["resp_addr"][row]),
+        format_addr(values["orig_addr"][row]),
+        format_addr(values["resp_addr"][row]),
     )
     ports = int(values["orig_port"][row]), int(values["resp_port"][row])
     icmp = proto in (ICMP, ICMP6)
@@ -94,15 +96,9 @@ def of_flow(values: Columns, row: int) -> dict[str, Any]:
     }
 
 
-def address_text(address: Any) -> str:
-    """An address of 16 bytes in text, IPv4 as dotted numbers."""
-    parsed = ipaddress.IPv6Address(bytes(address))
-    return str(parsed.ipv4_mapped or parsed)
-
-
 def mac_text(mac: int) -> str:
     """A MAC in text, empty for 0."""
-    return mac.to_bytes(6, "big").hex(":") if mac else ""
+    return format_mac(mac) if mac else ""
 
 
 def community_id(source: str, target: str, source_port: int, port: int, proto: int) -> str:
@@ -142,13 +138,13 @@ def _of_claim(values: Mapping[str, Any], tick: Evidence) -> dict[str, Any]:
     words = _of_packet(tick.packets, row)
     mac = int(values["guilty_mac"])
     own = int(values["own_high"]) << 64 | int(values["own_low"])
-    host = address_text(own.to_bytes(16, "big")) if own else mac_text(mac)
+    host = format_addr(own.to_bytes(16, "big")) if own else mac_text(mac)
     return words | {"host": host, "target": words["src_ip"], "src_mac": mac_text(mac)}
 
 
 def _of_packet(packets: Columns, row: int) -> dict[str, Any]:
-    source = address_text(packets["src_addr"][row])
-    target = address_text(packets["dst_addr"][row])
+    source = format_addr(packets["src_addr"][row])
+    target = format_addr(packets["dst_addr"][row])
     return {
         "time_ns": int(packets["time_ns"][row]),
         "host": source,
