@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from fortress.errors import UsageError
 
-ROW_GROUP = 131_072  # rows that are gathered before they are written
+ROW_GROUP = 65_536  # rows that are gathered before they are written
+LINES_AT_ONCE = 4096
 
 
 class FlowFile(Protocol):
@@ -69,14 +70,19 @@ class JsonLines:
         self._schema = schema
 
     def write(self, rows: pa.Table) -> None:
-        """Write lines."""
+        """Write lines, some thousands at once."""
+        for first in range(0, rows.num_rows, LINES_AT_ONCE):
+            self._write(rows.slice(first, LINES_AT_ONCE))
+
+    def _write(self, rows: pa.Table) -> None:
         pairs = [
             _pair(field, column.combine_chunks())
             for field, column in zip(self._schema, rows.columns, strict=True)
         ]
         inner = pc.binary_join_element_wise(*pairs, ",", null_handling="skip")
         lines = pc.binary_join_element_wise("{", inner, "}\n", "")
-        self._file.write(b"".join(lines.cast(pa.binary()).to_pylist()))
+        length = pc.sum(pc.binary_length(lines)).as_py()
+        self._file.write(memoryview(lines.buffers()[2])[:length])  # the lines, one after the other
 
     def close(self) -> None:
         """Nothing is left to write."""

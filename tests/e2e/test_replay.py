@@ -148,6 +148,15 @@ def test_a_damaged_file_does_not_hide_the_next_one(tmp_path: Path) -> None:
     assert (done.code, done.stats["packets"]) == (3, 99)
 
 
+def test_without_a_packet_there_is_no_score_and_no_green(tmp_path: Path) -> None:
+    empty = captures.write(tmp_path, "empty", captures.header())
+    assert fortress("replay", empty, "--json", state=tmp_path).of("score") == []
+    done = fortress("replay", empty, state=tmp_path)
+    assert done.code == 0
+    assert "No data" in done.out
+    assert "GREEN" not in done.out
+
+
 def test_random_frames_never_crash_it(tmp_path: Path, seed: int) -> None:
     path = captures.write(tmp_path, "random", captures.random_frames(300_000, seed))
     done = fortress("replay", path, "--json", state=tmp_path)

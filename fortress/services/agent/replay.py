@@ -102,10 +102,11 @@ class _Loop:
         self._flows = Gathered(pipeline.reads_flow_columns)
         self._packets = Gathered(pipeline.reads_packet_columns)
         self._known_lost = 0
+        self._begun = False
 
     def take(self, batch: Batch) -> bool:
         """Gather a batch; True when it closed a tick and the pipeline has judged it."""
-        closed = batch.tick_closed or batch.end
+        closed = (batch.tick_closed or batch.end) and self._has_begun()
         if self._flow_lines and batch.flows.rows:
             self._outputs.say(FlowLines(batch.tick_ns, batch.flow_lines()))
         self._intervals.add(batch.intervals, closed)
@@ -113,7 +114,7 @@ class _Loop:
         self._packets.add(batch.packets, closed)
         if closed:
             self._judge(batch.tick_ns)
-        return bool(closed)
+        return closed
 
     def finish(self) -> None:
         """Judge what the pipeline still holds when the input is over."""
@@ -186,6 +187,11 @@ class _Loop:
     def _say_notice(self, notice: Notice) -> None:
         self._report.notices += 1
         self._outputs.say(notice)
+
+    def _has_begun(self) -> bool:
+        """Whether a packet was seen: without one there is no score, rather than a calm one."""
+        self._begun = self._begun or self._stream.stats().packets > 0
+        return self._begun
 
     def _tell_losses(self) -> None:
         lost, known = self._lost(), self._known_lost

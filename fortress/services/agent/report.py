@@ -84,7 +84,8 @@ class Report:
     def add_score(self, score: Score) -> None:
         """Take the score of a tick."""
         self.timeline.add(score)
-        self.ticks[score.status] += 1
+        if self.last is None or self.last.time_ns != score.time_ns:  # else the last tick once more
+            self.ticks[score.status] += 1
         self.last = score
         if self.worst is None or score.value > self.worst.value:
             self.worst = score
