@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("live capture is not built in yet; name captures with --replay FILE")
     settings = load_config(arguments).settings
 
-    from fortress.cli.running import run_replay, serve
+    from fortress.cli.running import Telling, run_replay, serve
     from fortress.services.agent import BATCH_PACKETS, Replay
 
     replay = Replay(
@@ -42,5 +42,5 @@ def run(arguments: argparse.Namespace) -> int:
         flow_lines=arguments.flows or settings.eve.flows,
     )
     if arguments.once:
-        return run_replay(replay, settings, json=arguments.json, keep=True)
+        return run_replay(replay, settings, Telling(arguments.json, keep=True))
     return serve(replay, settings, json=arguments.json)

@@ -24,8 +24,9 @@ EPILOG = "The columns are those of `fortress columns --table flows`; they are in
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
-        commands, "flows", "write the flows of captures as columns", run, DESCRIPTION, EPILOG
+        commands, "flows", "write the flows of captures as columns", run, DESCRIPTION
     )
+    parser.epilog = EPILOG
     parser.add_argument("files", nargs="+", metavar="FILE", help="captures, as in replay")
     parser.add_argument(
         "-o", "--out", metavar="X", type=Path, required=True, help="X.parquet, X.csv or X.jsonl"

@@ -28,14 +28,12 @@ def add_command(
     sentence: str,
     run: Callable[[argparse.Namespace], int] | None,
     description: str = "",
-    epilog: str = "",
 ) -> argparse.ArgumentParser:
     """A command with the layout, `--config` and (where it runs) its function."""
     parser = commands.add_parser(
         name,
         help=sentence,
         description=description or f"{sentence[0].upper()}{sentence[1:]}.",
-        epilog=epilog,
         formatter_class=Formatter,
     )
     if run is not None:

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         overrides |= {"store.url": "sqlite:///fortress.sqlite", "store.enabled": True}
     settings = load_config(arguments, overrides).settings
 
-    from fortress.cli.running import run_replay
+    from fortress.cli.running import Telling, run_replay
     from fortress.services.agent import BATCH_PACKETS, Replay
 
     replay = Replay(
@@ -79,4 +79,4 @@ def run(arguments: argparse.Namespace) -> int:
         batch_packets=arguments.batch_packets or BATCH_PACKETS,
         flow_lines=arguments.flows,
     )
-    return run_replay(replay, settings, json=arguments.json, keep=out is not None)
+    return run_replay(replay, settings, Telling(arguments.json, keep=out is not None))

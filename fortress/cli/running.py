@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -27,15 +28,19 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_replay(
-    replay: Replay, settings: Settings, json: bool, keep: bool, more: Sequence[Sink] = ()
-) -> int:
-    """Replay with lines (`json`) or a picture on standard output, and return the exit code.
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Where events go: lines or a picture on standard output; with `keep` EVE file and store."""
 
-    With `keep` the EVE file and the store of the configuration are written.
-    """
+    json: bool
+    keep: bool
+    more: tuple[Sink, ...] = ()
+
+
+def run_replay(replay: Replay, settings: Settings, telling: Telling) -> int:
+    """Replay, tell what was found, and return the exit code."""
     with stop_on_signals() as stop:
-        return _replay(replay, settings, json, keep, more, stop)
+        return _replay(replay, settings, telling, stop)
 
 
 def serve(replay: Replay, settings: Settings, json: bool) -> int:
@@ -46,7 +51,7 @@ def serve(replay: Replay, settings: Settings, json: bool) -> int:
     logs.configure(settings.log.level, settings.log.format)
     log = logs.logger("agent")
     with _metrics_server(settings.metrics.listen) as address, stop_on_signals() as stop:
-        code = _replay(replay, settings, json, True, [MetricsSink()], stop)
+        code = _replay(replay, settings, Telling(json, True, (MetricsSink(),)), stop)
         if not stop.is_set():
             log.info("serving", metrics=address, input="none: live capture is not built in yet")
             stop.wait()
@@ -76,27 +81,25 @@ def stop_on_signals() -> Iterator[Event]:
             signal.signal(number, handler)
 
 
-def _replay(
-    replay: Replay, settings: Settings, json: bool, keep: bool, more: Sequence[Sink], stop: Event
-) -> int:
+def _replay(replay: Replay, settings: Settings, telling: Telling, stop: Event) -> int:
     from fortress.services import agent
     from fortress.sinks import Outputs
 
-    sinks, written = _sinks(settings, replay.paths) if keep else ([], {})
-    sinks.extend(more)
-    if json:
+    sinks, written = _sinks(settings, replay.paths) if telling.keep else ([], {})
+    sinks.extend(telling.more)
+    if telling.json:
         from fortress.sinks.stream import LineStream
 
         sinks.append(LineStream(sys.stdout.fileno(), "standard output"))
     outputs = Outputs(sinks, "observe", complain)
     try:
-        with _screen(replay, json) as watch:
+        with _screen(replay, telling.json) as watch:
             report = agent.run(replay, settings, outputs, stop, watch)
     finally:
         outputs.close()
     for damage in report.damages:
         print(f"fortress: {damage}", file=sys.stderr)
-    if not json:
+    if not telling.json:
         _print_summary(replay, report, written)
     return _exit_code(report, outputs.failures)
 

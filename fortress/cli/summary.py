@@ -26,12 +26,15 @@ _AMBER_RISK, _RED_RISK = 0.45, 0.70  # the score's own thresholds, to colour a f
 
 def summary(report: Report, title: str, written: Mapping[str, str]) -> RenderableType:
     """The whole summary; `written` says where what was written lies."""
-    sections = [
-        _heading(report, title),
-        _score(report),
+    found = [
         *_section("Hosts, by their part in the score", _hosts(report)),
         *_section("Findings", _findings(report)),
         *_section("Would have been blocked (nothing was: this is a replay)", _blocks(report)),
+    ]
+    sections = [
+        _heading(report, title),
+        _score(report),
+        *(found if report.last is not None else ()),
         *_section("Sensor", _sensor(report)),
         *_section("Written", _written(written)),
     ]
