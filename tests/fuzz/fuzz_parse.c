@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 {
-	static const fx_u16 linktypes[] = { 1, 0, 12, 101, 108, 113, 276, 229, 147 };
+	static const fx_u16 linktypes[] = { 1, 0, 12, 101, 108, 113, 276, 229, 147, 9 };
 	struct fx_packet zeroed, filled, general;
 	fx_u16 linktype;
 	fx_u32 wire;

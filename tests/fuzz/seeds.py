@@ -10,7 +10,7 @@ from tests.native import capture_bytes as made
 from tests.need import ROOT
 
 # By link type, its number in fuzz_parse.c's table.
-LINKTYPES = {1: 0, 0: 1, 12: 2, 14: 2, 101: 3, 108: 4, 113: 5, 276: 6, 229: 7, 147: 8}
+LINKTYPES = {1: 0, 0: 1, 12: 2, 14: 2, 101: 3, 108: 4, 113: 5, 276: 6, 229: 7, 147: 8, 9: 9, 104: 9}
 
 
 def parse_seeds() -> dict[str, bytes]:

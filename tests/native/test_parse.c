@@ -202,6 +202,11 @@ static const struct {
 	{ "Linux cooked capture, second version, with a VLAN tag", 276, 0,
 	  "81 00 00 00 00 00 00 03 00 01 00 06 02 00 00 00 00 01 00 00 00 07 86 dd " IP6("00 14", "06") TCP("50 10"),
 	  IS_6 IS_PORTS "decode=0 src_mac=2199023255553 vlan_id=7" },
+	{ "PPP in HDLC-like framing", 9, 0, "ff 03 00 21 " IP4("00 28", "06") TCP("50 10"), IS_4 IS_PORTS "decode=0 ethertype=2048" },
+	{ "bare PPP", 9, 0, "00 57 " IP6("00 14", "06") TCP("50 10"), IS_6 IS_PORTS "decode=0 ethertype=34525 tunnel=0" },
+	{ "PPP that carries LCP is understood and no IP", 9, 0, "ff 03 c0 21 01 01 00 04", "decode=0 ip_version=0 ethertype=0" },
+	{ "Cisco HDLC", 104, 0, "0f 00 08 00 " IP4("00 28", "06") TCP("50 10"), IS_4 IS_PORTS "decode=0 ethertype=2048" },
+	{ "PPP that was cut", 9, 60, "ff 03", "decode=1 ip_version=0" },
 	{ "an unknown link type is said to be one", 147, 0, IP4("00 28", "06") TCP("50 10"), "decode=8 ip_version=0" },
 };
 /* clang-format on */

@@ -15,7 +15,7 @@
 #include "fx/parse.h"
 #include "fx/source.h"
 
-static const fx_u16 linktypes[] = { 1, 1, 1, 1, 0, 12, 101, 108, 113, 229, 276, 999 };
+static const fx_u16 linktypes[] = { 1, 1, 1, 1, 0, 9, 12, 101, 104, 108, 113, 229, 276, 999 };
 static uint64_t dice;
 
 static uint64_t roll(void)

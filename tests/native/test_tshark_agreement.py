@@ -31,7 +31,7 @@ FEW = {  # by what they hold; the environment FORTRESS_CAPTURES=all takes every 
     "attack": ("c3cd2a47", "d264f119", "4cebaf55", "1036cb18", "2acd2e5b"),
     "benign": ("0865d92e", "14f1176e", "2c715b5b", "gre", "vxlan", "pppoe", "6in4", "ipip"),
 }
-UNKNOWN_LINKS = ("9", "104", "192")  # PPP, Cisco HDLC, PPI
+UNKNOWN_LINKS = ("192",)  # PPI
 
 
 def chosen() -> list[tuple[str, str]]:

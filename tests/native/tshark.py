@@ -11,7 +11,7 @@ from pathlib import Path
 PROTOCOLS = (
     *("frame", "eth", "ethertype", "vlan", "ieee8021ad", "llc", "sll", "null", "loop", "raw"),
     *("arp", "ip", "ipv6", "ipv6.hopopts", "ipv6.routing", "ipv6.fraghdr", "ipv6.dstopts", "ah"),
-    *("tcp", "udp", "icmp", "icmpv6", "sctp", "gre", "vxlan", "pppoes", "ppp"),
+    *("tcp", "udp", "icmp", "icmpv6", "sctp", "gre", "vxlan", "pppoes", "ppp", "chdlc", "ppp_hdlc"),
 )
 PREFERENCES = (
     *("ip.defragment:FALSE", "ipv6.defragment:FALSE", "tcp.desegment_tcp_streams:FALSE"),

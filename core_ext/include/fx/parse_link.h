@@ -12,9 +12,11 @@
 enum fx_linktype {
 	FX_LINKTYPE_NULL = 0,
 	FX_LINKTYPE_ETHERNET = 1,
+	FX_LINKTYPE_PPP = 9,
 	FX_LINKTYPE_RAW_BSD = 12,
 	FX_LINKTYPE_RAW_OPENBSD = 14,
 	FX_LINKTYPE_RAW = 101,
+	FX_LINKTYPE_CISCO_HDLC = 104,
 	FX_LINKTYPE_LOOP = 108,
 	FX_LINKTYPE_LINUX_SLL = 113,
 	FX_LINKTYPE_IPV4 = 228,
@@ -51,7 +53,9 @@ enum {
 	FX_VLAN_TAG = 4,
 	FX_VLAN_TAGS = 4, /* followed; the columns tell of the first two */
 	FX_SNAP_HEADER = 8,
-	FX_PPPOE_HEADER = 8 /* with the PPP protocol number */
+	FX_PPPOE_HEADER = 6,
+	FX_PPP_HEADER = 2, /* the protocol number alone */
+	FX_HDLC_HEADER = 4 /* address, control, then PPP's number or an EtherType */
 };
 
 FX_INLINE int fx_is_vlan(fx_u16 ethertype)
@@ -90,33 +94,58 @@ FX_INLINE int fx_skip_vlans(struct fx_cursor *c, fx_u16 *ethertype, struct fx_pa
 	return FX_DECODE_OK;
 }
 
+/* The EtherType of a PPP protocol number (RFC 1661), 0 if it carries no IP. */
+FX_INLINE fx_u16 fx_ppp_ethertype(fx_u16 number)
+{
+	switch (number) {
+	case 0x0021:
+		return FX_ETHERTYPE_IP4;
+	case 0x0057:
+		return FX_ETHERTYPE_IP6;
+	default:
+		return 0;
+	}
+}
+
 /* A PPPoE session header (RFC 2516): an EtherType again where PPP carries IP. */
 FX_INLINE int fx_parse_pppoe(struct fx_cursor *c, struct fx_packet *out)
 {
 	const fx_u8 *at = c->at;
 	fx_u32 length;
-	int code = fx_take_link(c, FX_PPPOE_HEADER);
+	fx_u16 ethertype;
+	int code = fx_take_link(c, FX_PPPOE_HEADER + FX_PPP_HEADER);
 
 	if (code)
 		return code;
 	length = fx_load16_be(at + 4);
-	if (at[0] != 0x11 || at[1] != 0 || length < 2)
+	if (at[0] != 0x11 || at[1] != 0 || length < FX_PPP_HEADER)
 		return FX_DECODE_OK;
-	if (length - 2 < c->wire)
-		c->wire = length - 2;
-	switch (fx_load16_be(at + 6)) {
-	case 0x0021:
-		out->ethertype = FX_ETHERTYPE_IP4;
+	if (length - FX_PPP_HEADER < c->wire)
+		c->wire = length - FX_PPP_HEADER;
+	ethertype = fx_ppp_ethertype(fx_load16_be(at + FX_PPPOE_HEADER));
+	if (ethertype) {
+		out->ethertype = ethertype;
 		out->tunnel = FX_TUNNEL_PPPOE;
-		break;
-	case 0x0057:
-		out->ethertype = FX_ETHERTYPE_IP6;
-		out->tunnel = FX_TUNNEL_PPPOE;
-		break;
-	default:
-		break;
 	}
 	return FX_DECODE_OK;
+}
+
+/* PPP bare or in HDLC-like framing (RFC 1662), and Cisco's HDLC, told by address and control. */
+FX_INLINE int fx_parse_ppp(struct fx_cursor *c, struct fx_packet *out)
+{
+	const fx_u8 *at = c->at;
+
+	if (c->wire < FX_HDLC_HEADER || !fx_has(at, FX_HDLC_HEADER, c->end))
+		return fx_take_link(c, FX_HDLC_HEADER);
+	if (at[0] == 0xff && at[1] == 0x03) {
+		out->ethertype = fx_ppp_ethertype(fx_load16_be(at + 2));
+	} else if ((at[0] == 0x0f || at[0] == 0x8f) && at[1] == 0x00) {
+		out->ethertype = fx_load16_be(at + 2);
+	} else {
+		out->ethertype = fx_ppp_ethertype(fx_load16_be(at));
+		return fx_take_link(c, FX_PPP_HEADER);
+	}
+	return fx_take_link(c, FX_HDLC_HEADER);
 }
 
 /* From the EtherType field on: tags, IEEE 802.3 with SNAP, PPPoE. */
@@ -217,6 +246,9 @@ FX_INLINE int fx_parse_link(struct fx_cursor *c, fx_u16 linktype, struct fx_pack
 	case FX_LINKTYPE_NULL:
 	case FX_LINKTYPE_LOOP:
 		return fx_parse_null(c, out);
+	case FX_LINKTYPE_PPP:
+	case FX_LINKTYPE_CISCO_HDLC:
+		return fx_parse_ppp(c, out);
 	case FX_LINKTYPE_RAW:
 	case FX_LINKTYPE_RAW_BSD:
 	case FX_LINKTYPE_RAW_OPENBSD:
@@ -233,6 +265,8 @@ FX_INLINE int fx_linktype_is_known(fx_u32 linktype)
 	switch (linktype) {
 	case FX_LINKTYPE_NULL:
 	case FX_LINKTYPE_ETHERNET:
+	case FX_LINKTYPE_PPP:
+	case FX_LINKTYPE_CISCO_HDLC:
 	case FX_LINKTYPE_RAW_BSD:
 	case FX_LINKTYPE_RAW_OPENBSD:
 	case FX_LINKTYPE_RAW:
