@@ -63,6 +63,7 @@ static fx_f32 entropy(const fx_u8 *octets, fx_u32 count)
 	double bits;
 
 	memset(seen, 0, sizeof(seen));
+#pragma GCC unroll 8
 	for (fx_u32 i = 0; i < count; i++)
 		sum += entropy_steps[++seen[octets[i]]];
 	bits = (double)entropy_logs[count] - (double)sum / count;

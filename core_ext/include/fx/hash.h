@@ -6,7 +6,7 @@
  * does, and the two ends are added, so that the sum does not depend on their order. No pair of ends collides under
  * every key: each product has a secret word on both sides, or a secret-dependent one. Whoever sees no hash value
  * (they never leave the process) cannot choose colliding ends.
- * Measured with callgrind: 47 instructions for a pair of ends, SipHash-1-3 over the same 40 octets 153.
+ * Measured with callgrind: 51 instructions a packet, SipHash-1-3 over the same 40 octets in order of the ends 210.
  */
 #ifndef FX_HASH_H
 #define FX_HASH_H
