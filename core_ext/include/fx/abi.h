@@ -71,7 +71,7 @@ typedef struct {
 /* Where a file was damaged; reading went no further in that file. */
 typedef struct {
 	const char *path;
-	uint64_t offset;
+	uint64_t offset; /* of a compressed file: in what it unpacks to */
 	const char *message;
 } fx_damage;
 
