@@ -85,9 +85,9 @@ class Fuse:
 
     def parts(self, ns: int) -> list[Part]:
         """What counts now, most recent risk decayed; what has decayed away is forgotten."""
-        parts, gone = [], []
+        parts, gone, tau_s = [], [], self._settings.tau_s
         for key, held in self._held.items():
-            p = decayed(held.risk, ns - held.fresh_ns, self._settings.tau_s)
+            p = decayed(held.risk, ns - held.fresh_ns, tau_s)
             if p < GONE:
                 gone.append(key)
             else:

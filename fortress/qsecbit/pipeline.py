@@ -168,7 +168,7 @@ class Pipeline:
     def _result(self, ns: int, found: Sequence[_Found], notices: tuple[Notice, ...]) -> TickResult:
         opened = self._fuse.add(ns, found) if found else ()
         parts = self._fuse.parts(ns) if len(self._fuse) else []
-        verdicts = self._fuse.verdicts(ns, parts) if parts else ()
+        verdicts = self._fuse.verdicts(ns, parts) if found else ()  # decay alone changes none
         now = score(ns, parts, self._status, self._confidence(ns))
         self._status = now.status
         return TickResult(opened, verdicts, now, notices)

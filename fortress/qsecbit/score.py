@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fortress.verdict import Finding, Score, Share, Source, Status
 
@@ -23,8 +23,7 @@ MOST_SHARES = 20  # named findings and hosts; the rest is "others"
 OTHERS = "others"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A live finding: its decayed risk and how much its host matters."""
 
     finding: Finding
