@@ -19,6 +19,7 @@ typedef int (*fx_capture_next)(struct fx_capture_file *file, struct fx_frame *fr
 struct fx_pcapng_interface {
 	uint64_t units_per_second; /* of its stamps; a power of 2 or 10 */
 	uint64_t unit_ns; /* nanoseconds in a unit, 0 = not a whole number */
+	uint64_t unit_stamp_max; /* the last stamp that fits 63 bits of nanoseconds */
 	int64_t offset_ns;
 	uint64_t drops;
 	uint32_t snaplen;

@@ -82,8 +82,9 @@ static int64_t stamp_ns(const struct fx_pcapng_interface *interface, uint64_t st
 	int64_t ns;
 
 	if (interface->unit_ns) {
-		if (__builtin_mul_overflow(stamp, interface->unit_ns, &ns))
+		if (stamp > interface->unit_stamp_max)
 			return INT64_MAX;
+		ns = (int64_t)(stamp * interface->unit_ns);
 	} else {
 		seconds = stamp / units;
 		if (seconds > INT64_MAX / 1000000000 - 1)
@@ -134,8 +135,10 @@ static int add_interface(struct fx_capture_file *file, const uint8_t *block, uin
 	    interface->units_per_second == 0)
 		return fx_fail(-EIO, "interface %u has a time resolution or offset beyond 64 bits",
 			       file->interface_count);
-	if (1000000000 % interface->units_per_second == 0)
+	if (1000000000 % interface->units_per_second == 0) {
 		interface->unit_ns = 1000000000 / interface->units_per_second;
+		interface->unit_stamp_max = INT64_MAX / interface->unit_ns;
+	}
 	file->interface_count++;
 	return 1;
 }
@@ -154,8 +157,10 @@ static int read_statistics(struct fx_capture_file *file, const uint8_t *block, u
 }
 
 /* A packet block of any of the three kinds into *frame: 1, or -EIO with words. */
-static inline int read_packet(struct fx_capture_file *file, uint32_t type, const uint8_t *block,
-			      uint32_t length, struct fx_frame *frame)
+static inline __attribute__((always_inline)) int read_packet(struct fx_capture_file *file,
+							     uint32_t type, const uint8_t *block,
+							     uint32_t length,
+							     struct fx_frame *frame)
 {
 	const int is_simple = type == BLOCK_PACKET_SIMPLE;
 	const uint32_t header = is_simple ? 12 : 28;
