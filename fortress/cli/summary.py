@@ -28,7 +28,7 @@ def summary(report: Report, title: str, written: Mapping[str, str]) -> Renderabl
     """The whole summary; `written` says where what was written lies."""
     found = [
         *_section("Hosts, by their part in the score", _hosts(report)),
-        *_section("Findings", _findings(report)),
+        *_section(f"Findings ({report.alerts} alerts)", _findings(report)),
         *_section("Would have been blocked (nothing was: this is a replay)", _blocks(report)),
     ]
     sections = [
