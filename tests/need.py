@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+RIVALS_PYTHON = ROOT / ".cache" / "rivals" / "bin" / "python"
 SHARED = Path(os.environ.get("FORTRESS_SHARED", ROOT.parent / "shared"))
 
 
@@ -97,6 +98,11 @@ def aarch64() -> str | None:
     return look()
 
 
+def rivals() -> str | None:
+    """Look for the environment of the rivals' own Python packages, NFStream among them."""
+    return None if RIVALS_PYTHON.exists() else f"no {RIVALS_PYTHON} (./dev test makes it)"
+
+
 def fuzzer() -> str | None:
     """Look for clang with libFuzzer's and the sanitizers' run-time."""
     if (absent := programs("clang-14", package="clang-14 libclang-rt-14-dev")()) is not None:
@@ -117,6 +123,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "netns": netns,
     "podman": podman,
     "postgres": postgres,
+    "rivals": rivals,
     "shared": shared,
     "tshark": programs("tshark", package="tshark"),
     "valgrind": programs("valgrind", package="valgrind"),

@@ -9,15 +9,9 @@ from pathlib import Path
 
 from tests.golden.conversations import PORTED, Conversation, Conversations
 from tests.golden.oracle import CACHE
-from tests.need import ROOT
+from tests.need import RIVALS_PYTHON
 
-PYTHON = ROOT / ".cache" / "rivals" / "bin" / "python"
 PROGRAM = Path(__file__).with_name("nfstream_program.py")
-
-
-def lack() -> str | None:
-    """What is missing to run NFStream, None when all is there."""
-    return None if PYTHON.exists() else f"no {PYTHON} (./dev bench --help installs the rivals)"
 
 
 def of_nfstream(captures: Sequence[Path]) -> Iterator[Conversations]:
@@ -27,7 +21,7 @@ def of_nfstream(captures: Sequence[Path]) -> Iterator[Conversations]:
     if missing:
         CACHE.mkdir(parents=True, exist_ok=True)
         with subprocess.Popen(
-            [PYTHON, PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [RIVALS_PYTHON, PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as program:
             assert program.stdin is not None
             assert program.stdout is not None

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 from fortress_core import open_capture
 
 from tests.golden import by_nfstream
@@ -72,9 +71,7 @@ def test_conversations_are_those_of_tshark() -> None:
 
 
 def test_conversations_are_those_of_nfstream() -> None:
-    need("shared")
-    if (missing := by_nfstream.lack()) is not None:
-        pytest.skip(missing)
+    need("shared", "rivals")
     paths = list(every_capture().values())
     found = dict(zip(paths, by_nfstream.of_nfstream(paths), strict=True))
     assert compared("nfstream", found.__getitem__, in_ms=True) == []
