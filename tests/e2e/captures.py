@@ -34,6 +34,11 @@ def udp(source: int, port: int, payload: bytes = b"hello") -> bytes:
     return ether + ip + struct.pack(">HHHH", 40_000, port, length, 0) + payload
 
 
+def tagged(frame: bytes, vlan: int) -> bytes:
+    """The frame with an 802.1Q tag."""
+    return frame[:12] + struct.pack(">HH", 0x8100, vlan) + frame[12:]
+
+
 def packets(count: int, start_s: float = START_S, step_s: float = 0.1) -> list[bytes]:
     """Records of `count` datagrams, `step_s` apart, of twenty flows."""
     return [record(udp(1 + n % 20, 53), start_s + n * step_s) for n in range(count)]

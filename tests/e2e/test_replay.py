@@ -299,8 +299,10 @@ def test_every_line_of_real_replays_obeys_the_published_schema(
     of_a_flow = jsonschema.Draft202012Validator(schema["$defs"]["flow"])
     damaged = captures.write(tmp_path, "damaged", captures.sound(50)[:-3])
     back = captures.write(tmp_path, "back", captures.BROKEN["clock back by an hour"][0]())
+    frames = [captures.record(captures.tagged(captures.udp(1, 53), 7), captures.START_S)]
+    in_vlan = captures.write(tmp_path, "vlan", captures.joined(frames))
     kinds = set()
-    for path in [*sorted(samples.glob("*.pcap*")), damaged, back]:
+    for path in [*sorted(samples.glob("*.pcap*")), damaged, back, in_vlan]:
         done = fortress("replay", path, "--json", "--flows", state=tmp_path)
         for event in done.events:
             kinds.add(event["event_type"])
