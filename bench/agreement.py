@@ -1,7 +1,9 @@
 """Before anything is timed: all contenders must have found the same packets and flows."""
 
+import hashlib
+import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.ours import CoreCount, count_core, count_floor
@@ -29,13 +31,23 @@ def check(capture: Path, rivals: list[Rival]) -> tuple[CoreCount, list[Agreement
     floor = compare("floor", count_floor(capture), ours.count, (0.0005, 0.005))
     agreements = [Agreement(*floor, "it does not look into tunnels")]
     for rival in rivals:
-        with tempfile.TemporaryDirectory() as scratch:
-            found = rival.count(capture, Path(scratch))
+        found = counted(rival, capture)
         within = (rival.packets_within, rival.flows_within)
         agreements.append(
             Agreement(*compare(rival.name, found, ours.count, within), rival.differs_because)
         )
     return ours, agreements
+
+
+def counted(rival: Rival, capture: Path) -> Count:
+    """What the rival finds; asked once for each version of it and of the capture."""
+    stamp = (capture.stat().st_size, capture.stat().st_mtime_ns, rival.version())
+    key = hashlib.sha256(f"{stamp} {rival.command(capture, Path('scratch'))}".encode()).hexdigest()
+    stored = capture.with_name(f"count-{rival.name}-{key[:16]}.json")
+    if not stored.exists():
+        with tempfile.TemporaryDirectory() as scratch:
+            stored.write_text(json.dumps(asdict(rival.count(capture, Path(scratch)))))
+    return Count(**json.loads(stored.read_text()))
 
 
 def compare(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.conftest import Run
-from bench.parts import Tick, observe, read_ticks, run_pipeline
+from bench.parts import Tick, read_ticks, run_pipeline, watched
 from fortress.features.flow import flow_matrix
 from fortress.inference import FlowClassifier, Registry
 from fortress.qsecbit import Pipeline
@@ -25,15 +25,14 @@ def ticks(sample: Path, classifier: FlowClassifier) -> list[Tick]:
     return read_ticks(sample, Pipeline(classifier=classifier))
 
 
-def test_windows_are_kept(bench: Run, ticks: list[Tick]) -> None:
-    assert len(bench(lambda: observe(ticks))) == len(ticks)
-
-
 @pytest.mark.parametrize("name", catalogue())
-def test_a_detector_scores_its_table(bench: Run, ticks: list[Tick], name: str) -> None:
+def test_a_detector_scores_its_tables(
+    bench: Run, ticks: list[Tick], classifier: FlowClassifier, name: str
+) -> None:
     setting = next(one for one in chosen({}) if one.detector.name == name)
-    made = [tables[setting.detector.table] for tables in observe(ticks)]
-    given = [table for table in made if table and len(table["row"])]
+    _, tables = watched(ticks, classifier)
+    given = [table for kind, table in tables if kind == setting.detector.table]
+    assert given
     bench(lambda: [setting.scores(table) for table in given])
 
 

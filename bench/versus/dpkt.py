@@ -32,5 +32,5 @@ RIVAL = Rival(
     packets_within=0.002,
     flows_within=0.005,
     differs_because="packets it cannot decode are skipped, and tunnels are not followed",
-    rounds=2,
+    rounds=1,
 )
