@@ -89,7 +89,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], int, int, str]] = {
     ),
     "packets out of order": (
         lambda: joined(
-            record(udp(1, 53), START_S + n - (0.9 if n % 3 == 0 else 0)) for n in range(1, 60)
+            record(udp(1, 53), START_S + n - (1.9 if n % 3 == 0 else 0)) for n in range(1, 60)
         ),
         0,
         59,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -137,6 +138,45 @@ def test_a_broken_capture_is_told_and_what_stands_before_the_damage_is_analysed(
         damages = [notice for notice in damages if notice["kind"] == "damage"]
         assert len(damages) == done.stats["damages"] == (code == 3)
         assert all(notice["path"] == str(path) and notice["offset"] > 0 for notice in damages)
+
+
+@pytest.mark.parametrize(
+    ("name", "counter"),
+    [
+        ("wire lengths of 0 and 4 GB", "absurd_lengths"),
+        ("packets out of order", "out_of_order"),
+        ("clock back by an hour", "clock_steps"),
+    ],
+)
+def test_what_is_odd_but_readable_is_counted(name: str, counter: str, tmp_path: Path) -> None:
+    path = captures.write(tmp_path, name, captures.BROKEN[name][0]())
+    done = fortress("replay", path, "--json", state=tmp_path)
+    assert done.stats[counter] > 0
+    steps = [event for event in done.of("notice") if event["notice"]["kind"] == "clock_step"]
+    assert len(steps) == done.stats["clock_steps"]
+
+
+def test_on_a_terminal_the_progress_is_shown_and_gone_when_the_summary_comes(
+    tmp_path: Path,
+) -> None:
+    path = captures.write(tmp_path, "short", captures.sound(30))
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*FORTRESS, "replay", str(path), "--speed", "real"],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=environment(tmp_path) | {"TERM": "xterm", "COLUMNS": "100"},
+    ) as replay:
+        os.close(theirs)
+        assert replay.stdout is not None
+        summary = replay.stdout.read().decode()
+    progress = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert replay.returncode == 0
+    assert "packets" in progress
+    assert "GREEN" in progress
+    assert progress.rstrip().endswith("\x1b[2K"), "the line is erased"
+    assert "30 packets" in summary
 
 
 def test_a_damaged_file_does_not_hide_the_next_one(tmp_path: Path) -> None:
