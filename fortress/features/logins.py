@@ -49,12 +49,12 @@ SERVICES = (
 LONGEST_S = (
     60  # a server gives nobody longer to fail (OpenSSH LoginGraceTime is 120, hydra gives up at 30)
 )
-FLOW_COLUMNS = (
-    "flow_id", "last_ns", "duration_ns", "orig_addr", "resp_addr", "resp_port", "proto",
-    "orig_payload_bytes", "resp_payload_bytes",
+INTERVAL_COLUMNS = (
+    "flow_id", "first_ns", "last_ns", "orig_addr", "resp_addr", "resp_port", "proto", "conn_state",
+    "orig_payload_total", "resp_payload_total",
 )  # fmt: skip
 LOGINS = {
-    "row": "number of an ended flow of the tick that belongs to it",
+    "row": "number of an interval row of the tick that belongs to it",
     "port": "port of the service",
     "tries": "connections that look like a refused password, last two minutes",
     "others": "connections with payload of both sides that do not, last two minutes",
@@ -68,6 +68,9 @@ _IS_LOGIN = np.zeros(65536, np.bool_)
 _IS_LOGIN[_PORTS] = True
 _LEAST = np.array([service.least for service in SERVICES], np.int64)
 _MOST = np.array([service.most for service in SERVICES], np.int64)
+_IS_CLOSED = np.zeros(256, np.bool_)
+_IS_CLOSED[[5, 7, 8]] = True  # SF, RSTO, RSTR of fortress_core.CONN_STATES
+_REMEMBERED = 1024
 _TRIES, _OTHERS, _BYTES, _SQUARES = range(4)
 
 
@@ -78,27 +81,29 @@ class LoginWindows:
         self._secret = secret
         self.table = KeyTable(capacity)
         self._panes = Panes(capacity, 4, TWO_MINUTES, HOUR)
+        self._counted = np.zeros(_REMEMBERED, np.uint64)  # flows counted last
 
     @property
     def memory_bytes(self) -> int:
         """What the windows hold at most."""
         return self._panes.memory_bytes + 32 * self.table.capacity
 
-    def observe(self, flows: Columns, ns: int) -> Table:
-        """The rows of LOGINS that saw a try among the flows that ended in this tick."""
-        port = flows["resp_port"]
-        row = np.flatnonzero(_IS_LOGIN[port] & (flows["proto"] == TCP))
+    def observe(self, rows: Columns, ns: int) -> Table:
+        """The rows of LOGINS that saw a try among the connections that closed in this tick."""
+        port = rows["resp_port"]
+        row = np.flatnonzero(_IS_LOGIN[port] & (rows["proto"] == TCP))
         if not len(row):
             return {}
-        said = flows["resp_payload_bytes"][row].astype(np.int64)
-        row = row[(said > 0) & (flows["orig_payload_bytes"][row] > 0)]
-        said = flows["resp_payload_bytes"][row].astype(np.int64)
+        closed = _IS_CLOSED[rows["conn_state"][row]]
+        both = (rows["resp_payload_total"][row] > 0) & (rows["orig_payload_total"][row] > 0)
+        row = self._uncounted(row[closed & both], rows["flow_id"])
+        if not len(row):
+            return {}
+        said = rows["resp_payload_total"][row].astype(np.int64)
         service = np.searchsorted(_PORTS, port[row])
-        short = flows["duration_ns"][row] <= LONGEST_S * SECOND
+        short = rows["last_ns"][row] - rows["first_ns"][row] <= LONGEST_S * SECOND
         tried = short & (said >= _LEAST[service]) & (said <= _MOST[service])
-        if not len(row):
-            return {}
-        source, target = as_host(words(flows["orig_addr"][row])), words(flows["resp_addr"][row])
+        source, target = as_host(words(rows["orig_addr"][row])), words(rows["resp_addr"][row])
         client, server = address_key(self._secret, source), address_key(self._secret, target)
         groups = group(joint_key(client, server, port[row].astype(np.uint64)))
         counts = np.zeros((len(groups.keys), 4), np.float32)
@@ -116,6 +121,16 @@ class LoginWindows:
     def clear(self) -> None:
         """Forgets everything seen."""
         self.table.clear()
+        self._counted[:] = 0
+
+    def _uncounted(
+        self, row: npt.NDArray[np.intp], flow_id: npt.NDArray[np.generic]
+    ) -> npt.NDArray[np.intp]:
+        """Those rows whose flow closed just now: a last ACK may make it show up as closed again."""
+        row = row[~np.isin(flow_id[row], self._counted)] if len(row) else row
+        told = flow_id[row[-len(self._counted) :]]
+        self._counted = np.concatenate((self._counted[len(told) :], told))
+        return row
 
     def _read(
         self,

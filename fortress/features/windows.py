@@ -23,8 +23,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "logins": logins.LOGINS,
     "claims": claims.CLAIMS,
 }
-INTERVAL_COLUMNS = rows.COLUMNS
-FLOW_COLUMNS = tuple(dict.fromkeys((*logins.FLOW_COLUMNS, *rhythm.FLOW_COLUMNS)))
+INTERVAL_COLUMNS = tuple(dict.fromkeys((*rows.COLUMNS, *logins.INTERVAL_COLUMNS)))
+FLOW_COLUMNS = rhythm.FLOW_COLUMNS
 PACKET_COLUMNS = claims.PACKET_COLUMNS
 REPLAY_SECRET = 0x5EED_F0E7_2E55_0001  # replay is reproducible; live captures take a random one
 _MOST_GATEWAYS = _MOST_PREFIXES = 16
@@ -47,8 +47,7 @@ class Windows:
     def observe(
         self, ns: int, intervals: Columns, flows: Columns, packets: Columns
     ) -> dict[str, Table]:
-        """All tables but `targets` of the ticks up to `ns`; one without rows may be absent or
-        empty.
+        """All other tables, of the ticks up to `ns`; one without rows may be absent or empty.
 
         Of interval rows those matter whose flow began or got its first answer.
         """
@@ -66,13 +65,17 @@ class Windows:
         if tried is not None and len(tried):
             tables["pairs"], tables["sweeps"] = self._fans.observe(tried, ns)
         if _count(flows):
-            tables["logins"] = self._logins.observe(flows, ns)
             tables["services"] = self._rhythms.observe(flows, ns)
         return tables
 
-    def targets(self, intervals: Columns) -> Table:
-        """The table `targets` of one tick, from all its interval rows; there is no past in it."""
-        return floods.targets(intervals, self._secret) if _count(intervals) else {}
+    def at_once(self, ns: int, intervals: Columns) -> dict[str, Table]:
+        """The tables that cannot wait, from all interval rows of a tick: `targets` and `logins`."""
+        if not _count(intervals):
+            return {}
+        return {
+            "targets": floods.targets(intervals, self._secret),
+            "logins": self._logins.observe(intervals, ns),
+        }
 
     @property
     def memory_bytes(self) -> int:

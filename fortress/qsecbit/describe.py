@@ -175,7 +175,7 @@ _SUBJECTS = {
     "pairs": _of_pair,
     "sweeps": _of_sweep,
     "targets": _of_target,
-    "logins": _of_ended,
+    "logins": _of_pair,
     "services": _of_ended,
     "claims": _of_claim,
 }

@@ -127,7 +127,7 @@ class Pipeline:
     ) -> TickResult:
         """What the rows of the tick at `tick_ns` (mappings name → array of one length) bring.
 
-        Floods are judged at once, the rest after at most four seconds (`fortress.qsecbit.hold`); at
+        Floods and logins are judged at once, the rest after at most four seconds (see hold.py); at
         the end of the input call `finish`.
 
         A tick earlier than the last one starts everything anew, with a notice `clock_step`.
@@ -138,7 +138,7 @@ class Pipeline:
             found += self._judge(self._hold.take())
         self._hold.add(tick_ns, intervals, flows, packets)
         tick = Evidence(tick_ns, intervals, flows, packets)
-        found += self._judge_tables({"targets": self._windows.targets(intervals)}, tick)
+        found += self._judge_tables(self._windows.at_once(tick_ns, intervals), tick)
         if self._hold.is_due():
             found += self._judge(self._hold.take())
         return self._result(tick_ns, found, notices)

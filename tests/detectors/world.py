@@ -99,17 +99,12 @@ class World:
             "orig_bytes": orig * 40 + said[0] * answered,
             "resp_bytes": resp * 40 + said[1] * answered,
         }
-        self.intervals[int(at)].append(
-            common | {"is_new": 1, "orig_tcp_flags": flags, "resp_pkts_total": resp}
-        )
         talks = answered and state != "REJ"
-        self.flows[int(at + lasts) + (5 if proto == TCP else 0)].append(
-            common
-            | {
-                "orig_payload_bytes": said[0] * talks,
-                "resp_payload_bytes": said[1] * talks,
-            }
+        payload = {"orig_payload_total": said[0] * talks, "resp_payload_total": said[1] * talks}
+        self.intervals[int(at)].append(
+            common | payload | {"is_new": 1, "orig_tcp_flags": flags, "resp_pkts_total": resp}
         )
+        self.flows[int(at + lasts) + (5 if proto == TCP else 0)].append(common)
 
     def answer_late(self, at: float, source: str, target: str, port: int) -> None:
         """An older TCP flow gets its first answer in the tick of `at`."""

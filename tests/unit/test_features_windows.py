@@ -15,13 +15,10 @@ def _tables(world: World, windows: Windows | None = None) -> list[dict]:
     told = []
     for second in sorted({*world.intervals, *world.flows, *world.packets}):
         intervals = columns(world.intervals.get(second, []), PIPELINE.reads_interval_columns)
-        tables = windows.observe(
-            START_NS + second * SECOND,
-            intervals,
-            columns(world.flows.get(second, []), PIPELINE.reads_flow_columns),
-            columns(world.packets.get(second, []), PIPELINE.reads_packet_columns),
-        )
-        told.append(tables | {"targets": windows.targets(intervals)})
+        flows = columns(world.flows.get(second, []), PIPELINE.reads_flow_columns)
+        packets = columns(world.packets.get(second, []), PIPELINE.reads_packet_columns)
+        ns = START_NS + second * SECOND
+        told.append(windows.observe(ns, intervals, flows, packets) | windows.at_once(ns, intervals))
     return told
 
 

@@ -38,14 +38,14 @@ def password_guess(
     others_slow: Values,
     spread: Values,
     *,
-    half_tries: float = 4.5,
+    half_tries: float = 3.5,
     half_tries_slow: float = 12.0,
     most_spread: float = 0.35,
 ) -> Scores:
     """How sure we are that a source guesses passwords of a service, for each source and service.
 
-    Half sure between four and five refused connections in two minutes: a client asks a person three
-    times in one connection before it gives up, so five of them are fifteen wrong passwords.
+    Half sure between three and four refused connections in two minutes: a client asks a person
+    three times in one connection before it gives up, so four of them are twelve wrong passwords.
     `half_tries_slow` count in an hour. Connections that are let in, and answers of unlike length
     (relative deviation above `most_spread`), speak against it (T1110.001).
     """

@@ -1,6 +1,6 @@
 """Password guessing, and what looks like it."""
 
-from tests.detectors.cases import ALERT, QUIET, Case, Recorded
+from tests.detectors.cases import ALERT, NOTICE, QUIET, Case, Recorded
 from tests.detectors.world import World
 
 GUESSER, SERVER = "198.51.100.7", "10.0.0.1"
@@ -77,7 +77,7 @@ CASES = (
     Case("FTP passwords", ftp, ALERT, GUESSER, SERVER, 1702, within_s=20),
     Case("RDP passwords", rdp, ALERT, GUESSER, SERVER, 1703, within_s=10),
     Case("telnet passwords", telnet, ALERT, GUESSER, SERVER, 1704, within_s=30),
-    Case("somebody who forgot the password", forgotten_password, QUIET),
+    Case("somebody who forgot the password", forgotten_password, NOTICE),
     Case("a deployment by SSH, command by command", deployment, QUIET),
     Case("a backup over SSH", backup, QUIET),
     Case("file transfers over FTP", file_transfers, QUIET),
