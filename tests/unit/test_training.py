@@ -220,6 +220,11 @@ def test_missing_data_is_named_with_the_way_to_get_it(tmp_path: Path) -> None:
     assert "--data" in str(caught.value)
 
 
+def test_missing_lab_captures_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"labels\.json"):
+        train("flow-classifier", data=tmp_path, out=tmp_path, samples=tmp_path)
+
+
 def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "labels.tsv").write_text("file_in_tar\n")
     (tmp_path / "attack.tar.xz").write_bytes(b"not an archive")
@@ -244,7 +249,8 @@ def test_the_capture_of_the_demonstration_is_never_learnt_from() -> None:
     shown = load_demonstration(ROOT / "samples")
     assert shown is not None
     assert {"attack_day"} == set(shown.capture.tolist())
-    assert (shown.fate == Fate.ATTACK).any()
+    attacks = set(shown.kind[shown.fate == Fate.ATTACK].tolist())
+    assert {"guess", "scan"} <= attacks <= {"guess", "scan", "flood"}  # no beacon, no ARP
 
 
 @pytest.fixture(scope="module")
