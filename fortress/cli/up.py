@@ -59,7 +59,9 @@ def shipped_sample() -> Path:
 
 
 def _agent(arguments: argparse.Namespace, captures: Sequence[str]) -> list[str]:
-    command = [sys.executable, "-m", "fortress", "agent", "run", "--speed", arguments.speed]
+    # -P: what lies in the current folder is not imported
+    command = [sys.executable, "-P", "-m", "fortress", "agent", "run"]
+    command += ["--speed", arguments.speed]
     for option in ("once", "json", "flows"):
         command += [f"--{option}"] * getattr(arguments, option)
     for option in ("config", "batch_packets"):
