@@ -70,7 +70,7 @@ _LEAST = np.array([service.least for service in SERVICES], np.int64)
 _MOST = np.array([service.most for service in SERVICES], np.int64)
 _IS_CLOSED = np.zeros(256, np.bool_)
 _IS_CLOSED[[5, 7, 8]] = True  # SF, RSTO, RSTR of fortress_core.CONN_STATES
-_REMEMBERED = 1024
+_REMEMBERED = 256
 _TRIES, _OTHERS, _BYTES, _SQUARES = range(4)
 
 

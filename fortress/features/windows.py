@@ -55,10 +55,11 @@ class Windows:
             self.clear()
         self._last_ns = ns
         tables: dict[str, Table] = {}
+        self._learn_gateways(intervals)
         tried = rows.attempts(intervals) if _count(intervals) else None
         if _count(packets):
             packets = {name: packets[name] for name in PACKET_COLUMNS}
-            self._learn_link(intervals, packets)
+            self._learn_prefixes(packets)
             tables["claims"] = self._claims.observe(packets, self._gateways, ns)
             asked = claims.asking(packets)
             tried = asked if tried is None else fans.joined(tried, asked)
@@ -89,6 +90,11 @@ class Windows:
         return tuple(self._prefixes.tolist())
 
     @property
+    def gateways(self) -> tuple[int, ...]:
+        """The MACs that packets from elsewhere come from."""
+        return tuple(self._gateways.tolist())
+
+    @property
     def tables(self) -> dict[str, KeyTable]:
         """The bounded tables by name, for their counters of evictions and refusals."""
         return {
@@ -104,16 +110,19 @@ class Windows:
             part.clear()
         self._gateways, self._prefixes = self._gateways[:0], self._prefixes[:0]
 
-    def _learn_link(self, intervals: Columns, packets: Columns) -> None:
-        """Which MACs lead elsewhere, and which IPv6 prefixes are those of the link."""
-        if _count(intervals) and len(self._gateways) < _MOST_GATEWAYS:
-            found = []
-            for address, mac in (("orig_addr", "orig_mac"), ("resp_addr", "resp_mac")):
-                remote = words(intervals[address])
-                chosen = is_v4(remote) & ~is_private(remote) & ~is_group(remote)
-                chosen &= intervals[mac] != 0
-                found.append(intervals[mac][chosen])
-            self._gateways = _learned(self._gateways, found, _MOST_GATEWAYS)
+    def _learn_gateways(self, intervals: Columns) -> None:
+        """Which MACs packets from elsewhere come from."""
+        if not _count(intervals) or len(self._gateways) >= _MOST_GATEWAYS:
+            return
+        found = []
+        for address, mac in (("orig_addr", "orig_mac"), ("resp_addr", "resp_mac")):
+            remote = words(intervals[address])
+            chosen = is_v4(remote) & ~is_private(remote) & ~is_group(remote)
+            found.append(intervals[mac][chosen & (intervals[mac] != 0)])
+        self._gateways = _learned(self._gateways, found, _MOST_GATEWAYS)
+
+    def _learn_prefixes(self, packets: Columns) -> None:
+        """Which global IPv6 prefixes are those of the link."""
         neighbours = packets["arp_op"] >= claims.SOLICITATION
         if neighbours.any() and len(self._prefixes) < _MOST_PREFIXES:
             high = words(packets["src_addr"][neighbours]).high

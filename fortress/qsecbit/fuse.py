@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from fortress.qsecbit.places import Places
 from fortress.qsecbit.score import Part, decayed, host_risk, share_names
-from fortress.verdict import Action, Finding, Source, Verdict
+from fortress.verdict import Action, Finding, Layer, Source, Verdict
 
 WATCH = 0.2  # findings of less risk are forgotten at once
 ALARM = 0.4
@@ -111,10 +111,13 @@ class Fuse:
         changed = []
         for host, (log, proven) in calm.items():
             step = self._step(host, -math.expm1(log), -math.expm1(proven))
-            if step and _supersedes(step[0], self._verdicts.get(host), ns):
-                verdict = self._verdict(ns, host, *step, parts)
-                self._verdicts[host] = verdict
-                changed.append(verdict)
+            if step is None or not _supersedes(step[0], self._verdicts.get(host), ns):
+                continue
+            target = self._target(host)
+            if target is not None:
+                mine = [part for part in parts if part.finding.host == host]
+                self._verdicts[host] = _verdict(ns, target, step, mine)
+                changed.append(self._verdicts[host])
         for host in [h for h, verdict in self._verdicts.items() if verdict.until_ns <= ns]:
             del self._verdicts[host]
         return tuple(changed)
@@ -136,8 +139,7 @@ class Fuse:
 
     def _hold(self, found: Finding, ns: int) -> bool:
         key = found.detector, found.host, found.target
-        if found.src_mac and self._places.is_local(found.host) and found.host != found.target:
-            self._macs[found.host] = found.src_mac
+        self._learn_mac(found)
         held = self._held.get(key)
         if held is None:
             self._make_room(ns)
@@ -163,6 +165,16 @@ class Fuse:
             return True
         return False
 
+    def _learn_mac(self, found: Finding) -> None:
+        mac, host = found.src_mac, found.host
+        if not mac or host == found.target or not self._places.is_local(host):
+            return
+        # What is said in a gateway's name may come from anywhere, unless it is said on the link.
+        if found.layer is Layer.L2 or not self._places.is_gateway(mac):
+            if len(self._macs) >= MOST_PARTS:
+                self._macs.clear()
+            self._macs[host] = mac
+
     def _make_room(self, ns: int) -> None:
         if len(self._held) < MOST_PARTS:
             return
@@ -176,18 +188,6 @@ class Fuse:
         del self._held[least]
         self.overflows += 1
 
-    def _verdict(
-        self, ns: int, host: str, action: Action, seconds: int, parts: Sequence[Part]
-    ) -> Verdict:
-        mine = [part for part in parts if part.finding.host == host]
-        target, kind = self._target(host)
-        worst = max(mine, key=lambda part: part.p)
-        signatures = tuple(sorted({part.finding.signature_id for part in mine}))
-        why = f"risk {host_risk(mine):.2f}: {worst.finding.reason}"
-        if len(mine) > 1:
-            why += f" (and {len(mine) - 1} more)"
-        return Verdict(ns, action, target, kind, ns + seconds * _SECOND, why, signatures)
-
     def _step(self, host: str, risk: float, proven_risk: float) -> tuple[Action, int] | None:
         for least, action, seconds in STEPS:
             if (proven_risk if action >= Action.BLOCK else risk) < least:
@@ -196,17 +196,32 @@ class Fuse:
                 return action, seconds
         return None
 
-    def _target(self, host: str) -> tuple[str, str]:
+    def _target(self, host: str) -> tuple[str, str] | None:
+        """Whom a verdict names, None when there is nobody it can name without harm to others."""
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             return host, "mac"
-        if self._places.is_local(host):
-            mac = self._macs.get(host, "")
-            return (mac, "mac") if mac else (host, "address")
-        if address.version == 6:  # who has one address of a /64 has them all
-            return str(ipaddress.ip_network(f"{host}/64", strict=False)), "prefix"
-        return host, "address"
+        if mac := self._macs.get(host, ""):
+            return mac, "mac"
+        if address.is_unspecified or address.is_multicast:
+            return None
+        if self._places.is_local(host) or address.version == 4:
+            return host, "address"
+        # who has one address of a /64 has them all
+        return str(ipaddress.ip_network(f"{host}/64", strict=False)), "prefix"
+
+
+def _verdict(
+    ns: int, target: tuple[str, str], step: tuple[Action, int], parts: Sequence[Part]
+) -> Verdict:
+    worst = max(parts, key=lambda part: part.p)
+    signatures = tuple(sorted({part.finding.signature_id for part in parts}))
+    why = f"risk {host_risk(parts):.2f}: {worst.finding.reason}"
+    if len(parts) > 1:
+        why += f" (and {len(parts) - 1} more)"
+    action, seconds = step
+    return Verdict(ns, action, *target, ns + seconds * _SECOND, why, signatures)
 
 
 def weight(found: Finding, places: Places) -> float:

@@ -7,7 +7,7 @@ No input or output, no clock: what a tick gives is a function of its rows and of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -132,6 +132,7 @@ class Pipeline:
 
         A tick earlier than the last one starts everything anew, with a notice `clock_step`.
         """
+        rest = self.finish() if self._last_ns is not None and tick_ns < self._last_ns else None
         notices = self._start(tick_ns)
         found: list[_Found] = []
         if self._hold.is_over(tick_ns):
@@ -141,7 +142,11 @@ class Pipeline:
         found += self._judge_tables(self._windows.at_once(tick_ns, intervals), tick)
         if self._hold.is_due():
             found += self._judge(self._hold.take())
-        return self._result(tick_ns, found, notices)
+        result = self._result(tick_ns, found, notices)
+        if rest is None:
+            return result
+        opened, verdicts = rest.opened + result.opened, rest.verdicts + result.verdicts
+        return replace(result, opened=opened, verdicts=verdicts)
 
     def finish(self) -> TickResult | None:
         """What the rows bring that were still held when the input ended; None without any."""
@@ -151,7 +156,7 @@ class Pipeline:
 
     def _judge(self, held: Evidence) -> list[_Found]:
         tables = self._windows.observe(held.ns, held.intervals, held.flows, held.packets)
-        self._places.learn(self._windows.prefixes)
+        self._places.learn(self._windows.prefixes, self._windows.gateways)
         found = self._judge_tables(tables, held)
         if self._model:
             found += [(one, 1.0) for one in self._model.observe(held.flows, held.ns)]

@@ -25,14 +25,22 @@ class Places:
 
     def __init__(self) -> None:
         self._prefixes: frozenset[int] = frozenset()
+        self._gateways: frozenset[int] = frozenset()
         self._known: dict[str, bool] = {}
 
-    def learn(self, prefixes: Iterable[int]) -> None:
-        """Takes /64 prefixes (the upper 64 bits) whose hosts were heard on the link itself."""
+    def learn(self, prefixes: Iterable[int], gateways: Iterable[int]) -> None:
+        """Takes the /64 prefixes (upper 64 bits) whose hosts were heard on the link itself, and the
+        MACs that packets from elsewhere come from.
+        """
+        self._gateways = frozenset(gateways)
         found = frozenset(prefixes)
         if found != self._prefixes:
             self._prefixes = found
             self._known.clear()
+
+    def is_gateway(self, mac: str) -> bool:
+        """Whether packets from elsewhere come from this MAC: nobody may be blocked by it."""
+        return int(mac.replace(":", ""), 16) in self._gateways
 
     def is_local(self, host: str) -> bool:
         """Whether a host is on our side: by its address, or a device known by its MAC alone."""
@@ -48,6 +56,8 @@ class Places:
             address = ipaddress.ip_address(host)
         except ValueError:
             return True
+        if address.is_unspecified or address.is_multicast:
+            return True  # no router forwards what they send
         if address.version == 6 and int(address) >> 64 in self._prefixes:
             return True
         return any(

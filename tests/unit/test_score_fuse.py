@@ -14,7 +14,7 @@ from fortress.qsecbit.fuse import (
     weight,
 )
 from fortress.qsecbit.places import Places
-from fortress.verdict import Action, Finding, Source
+from fortress.verdict import Action, Finding, Layer, Source
 from tests.unit.test_score_arithmetic import finding
 
 SECOND = 1_000_000_000
@@ -120,6 +120,24 @@ def test_devices_are_blocked_by_mac_and_strangers_by_address(
     assert (verdict.target, verdict.target_kind) == (target, kind)
 
 
+def test_nobody_is_blocked_by_the_gateways_mac_unless_it_lies_on_the_link_itself() -> None:
+    places = Places()
+    places.learn([], [0x02_00_00_00_00_FE])
+    for layer, target in ((Layer.L4, "10.0.0.9"), (Layer.L2, "02:00:00:00:00:fe")):
+        fuse = Fuse(places=places)
+        _told(fuse, 0, finding("10.0.0.9", src_mac="02:00:00:00:00:fe", layer=layer))
+        assert fuse.verdicts(0, fuse.parts(0))[0].target == target
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "ff02::1", "224.0.0.5"])
+def test_who_has_no_address_of_its_own_is_named_by_mac_or_not_at_all(host: str) -> None:
+    fuse = Fuse()
+    _told(fuse, 0, finding(host, target="255.255.255.255"))
+    assert fuse.verdicts(0, fuse.parts(0)) == ()
+    _told(fuse, 1, finding(host, target="255.255.255.255", src_mac="02:00:00:00:00:07"))
+    assert fuse.verdicts(1, fuse.parts(1))[0].target == "02:00:00:00:00:07"
+
+
 def test_a_model_alone_limits_and_never_blocks_unless_the_operator_says_so() -> None:
     for allowed, action in ((False, Action.LIMIT), (True, Action.BLOCK)):
         fuse = Fuse(FuseSettings(model_may_block=allowed))
@@ -166,7 +184,7 @@ def test_what_is_local() -> None:
     assert all(map(places.is_local, ("10.1.2.3", "192.168.0.1", "fe80::1", "fd00::1")))
     assert places.is_local("02:00:00:00:00:01")
     assert not any(map(places.is_local, ("8.8.8.8", "2a00:1450::1")))
-    places.learn([0x2A00_1450_0000_0000])
+    places.learn([0x2A00_1450_0000_0000], [])
     assert places.is_local("2a00:1450::1")
     assert not places.is_local("2a00:1450:0:1::1")
 

@@ -135,6 +135,15 @@ def test_a_clock_that_steps_back_is_noticed_and_starts_anew() -> None:
     assert result.score.confidence == 0.5
 
 
+def test_what_was_held_before_a_step_of_the_clock_is_judged() -> None:
+    pipeline, world = Pipeline(), _scan()
+    pipeline.tick(START_NS, columns(world.intervals[3], pipeline.reads_interval_columns), {}, {})
+    result = pipeline.tick(START_NS - 100 * SECOND, {}, {}, {})
+    assert [found.detector for found in result.opened] == ["port_scan"]
+    assert result.verdicts[0].action is Action.BLOCK
+    assert result.score.value == 0
+
+
 def test_confidence_grows_as_windows_fill_and_falls_with_what_is_lost() -> None:
     pipeline = Pipeline()
     sure = [pipeline.tick(START_NS + s * SECOND, {}, {}, {}).score.confidence for s in (0, 30, 60)]
