@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fortress.errors import UsageError
+from fortress.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from fortress.inference import ModelEntry
@@ -32,9 +32,9 @@ def train(
     as the registry does.
 
     `data` is the folder of shared data (or its `data/` or `data/pcap/`), `samples` that of the
-    labelled lab captures (default: `samples/` beside `out`, if there); `progress` is told each step
-    and the share done, 0 to 1. Takes minutes on one core. Raises UsageError for an unknown name or
-    a missing package, InputError where `data` is not there.
+    labelled lab captures (default: the checkout's); `progress` is told each step and the share
+    done, 0 to 1. Takes minutes on one core. Raises UsageError for an unknown name or a missing
+    package, InputError where `data` or `samples` hold nothing to train on.
     """
     if name not in MODELS:
         raise UsageError(f"no model {name!r} can be trained; there is: {', '.join(MODELS)}")
@@ -43,8 +43,13 @@ def train(
         raise UsageError(
             f"training needs {', '.join(missing)}: install the extra `train` (./dev setup does)"
         )
-    if samples is None and (out.parent / "samples").is_dir():
-        samples = out.parent / "samples"
+    if samples is None:
+        samples = Path(__file__).resolve().parents[2] / "samples"
+    if not any(samples.glob("*.labels.json")):
+        raise InputError(
+            f"{samples}: no labelled captures (*.labels.json) there; name the checkout's samples "
+            "with --samples, or record them with ./dev lab"
+        )
     from fortress.training.flow_classifier import train_flow_classifier
 
     return train_flow_classifier(data, samples, out, progress)

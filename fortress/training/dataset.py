@@ -34,7 +34,10 @@ Progress = Callable[[str, float], None]
 GROUPS = ("attack", "benign", "dns-benign", "dns-tunnel")
 DEMONSTRATION = "attack_day"  # the capture that `./dev run` shows: never trained on
 _LAB = "lab"
+_TELL_EVERY = 100  # captures
 _CLOCK_STEP = 7  # end_reason: the stamps of the capture jump back, so the flow is cut at random
+# What the lab's labels mean for one flow. A beacon's check-in is an ordinary request, only their
+# rhythm tells; ARP has no flows: such flows are dropped.
 _KIND_OF_DETECTOR = {
     "port_scan": "scan",
     "address_sweep": "scan",
@@ -42,7 +45,6 @@ _KIND_OF_DETECTOR = {
     "udp_flood": "flood",
     "icmp_flood": "flood",
     "password_guess": "guess",
-    "beaconing": "c2",
 }
 
 
@@ -108,7 +110,8 @@ def load_flows(
         progress("unpack captures", 0.0)
         captures = [*_shared_captures(folder, Path(room)), *_lab_captures(samples)]
         for index, capture in enumerate(captures):
-            progress("read captures", index / len(captures))
+            if index % _TELL_EVERY == 0:
+                progress(f"read captures, {index} of {len(captures)}", index / len(captures))
             parts.append(_read(capture, names, extra))
     return _joined(parts)
 

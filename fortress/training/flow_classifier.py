@@ -27,6 +27,7 @@ from fortress.training.truth import Fate
 NAME = "flow-classifier"
 VERSION = "1.0.0"
 CLASSES = ("benign", "attack")
+_LOADED = 0.03  # share of the whole time that reading takes
 _MIN_OTHER_ORIGIN = 100  # judged flows; fewer tell nothing about an origin
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "skl2onnx", "onnx", "protobuf", "onnxruntime")
 
@@ -39,16 +40,18 @@ def train_flow_classifier(
     Raises InputError without the shared captures, ModelError when the export differs from what was
     trained.
     """
-    flows = load_flows(data, samples, progress, provenance.COLUMNS)
+    flows = load_flows(
+        data, samples, lambda step, share: progress(step, _LOADED * share), provenance.COLUMNS
+    )
     contestants = tuple(_contest(flows, progress))
     make = candidates.CANDIDATES[candidates.CHOSEN]
-    progress("probe for provenance", 0.6)
+    progress("probe for provenance", 0.43)
     probes = provenance.probe(flows, make)
-    progress("evaluate on unseen tools", 0.7)
+    progress("evaluate on unseen tools", 0.58)
     tools = nested(make, flows, flows.group)
-    progress("evaluate on unseen captures", 0.78)
+    progress("evaluate on unseen captures", 0.71)
     captures = nested(make, flows, flows.capture)
-    progress("evaluate on other origins", 0.86)
+    progress("evaluate on other origins", 0.84)
     origins = _other_origins(make, flows)
     progress("calibrate and export", 0.95)
     threshold = evaluate.held_out_threshold(make, flows, flows.group)
@@ -106,7 +109,7 @@ def _contest(flows: FlowSet, progress: Progress) -> Iterator[Contestant]:
     by_tool, by_capture = folds_by(flows.group), folds_by(flows.capture)
     judged = flows.matrix[flows.judged]
     for index, (name, make) in enumerate(candidates.CANDIDATES.items()):
-        progress(f"try {name}", 0.1 + 0.5 * index / len(candidates.CANDIDATES))
+        progress(f"try {name}", _LOADED + 0.4 * index / len(candidates.CANDIDATES))
         tools, captures = (out_of_fold(make, flows, fold) for fold in (by_tool, by_capture))
         onnx = to_graph(
             evaluate.fit(make, flows, np.ones(len(flows), np.bool_)), len(flow.FEATURES)
