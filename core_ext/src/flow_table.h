@@ -101,10 +101,11 @@ int fx_flows_overdue(struct fx_flow_table *t, fx_i64 now_ns, fx_u32 *slots, int 
 /* The flow that would end first (by seconds): of open ones the one seen longest ago. There must be one. */
 fx_u32 fx_flow_oldest(struct fx_flow_table *t);
 
-/* A packet was seen, or the flow is closing. */
-FX_INLINE void fx_deadline_put(struct fx_flow_table *t, fx_u32 slot, const struct fx_flow *f)
+/* A packet was seen: the highest stamp of the flow is `last_ns`. */
+FX_INLINE void fx_deadline_put(struct fx_flow_table *t, fx_u32 slot, const struct fx_flow *f,
+			       fx_i64 last_ns)
 {
-	fx_i64 deadline_ns = fx_flow_last_ns(f) + t->timeouts_ns[fx_flow_closing(f)];
+	fx_i64 deadline_ns = last_ns + t->timeouts_ns[fx_flow_closing(f)];
 
 	t->deadlines[slot] =
 		(fx_u16)((fx_u64)deadline_ns / FX_SECOND_NS - (fx_u64)t->deadline_base_s);

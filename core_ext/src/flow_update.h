@@ -149,7 +149,7 @@ FX_INLINE void fx_flow_count(struct fx_flow_table *t, fx_u32 slot, int side,
 	} else if (fx_unlikely(payload && !(f->seen >> 8 * side & FX_SAW_DATA))) {
 		fx_history_add(f, side, FX_SAW_DATA);
 	}
-	fx_deadline_put(t, slot, f);
+	fx_deadline_put(t, slot, f, last_ns + gap_ns);
 }
 
 #endif

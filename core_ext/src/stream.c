@@ -79,6 +79,7 @@ int fx_stream_new(fx_source *source, const fx_stream_options *options, fx_stream
 	memset(s, 0, sizeof(*s));
 	s->source = source;
 	s->options = *options;
+	s->limit_ns = INT64_MIN;
 	error = fx_flow_table_open(&s->table, options);
 	if (error) {
 		free(s);
@@ -137,9 +138,10 @@ static int refill(struct fx_stream *s)
 		const struct fx_frame *frame = &s->frames[i];
 		struct fx_packet *p = &s->packets[i];
 		struct fx_probe *probe = &s->probes[i];
-		fx_i64 time_ns = frame->time_ns < 0 ? 0 : frame->time_ns;
 
-		p->time_ns = time_ns > FX_TIME_MAX ? FX_TIME_MAX : time_ns;
+		p->time_ns = frame->time_ns;
+		if (fx_unlikely((fx_u64)frame->time_ns > FX_TIME_MAX))
+			p->time_ns = frame->time_ns < 0 ? 0 : FX_TIME_MAX;
 		p->iface = frame->iface;
 		fx_parse_frame(frame->bytes, frame->bytes + frame->captured_bytes,
 			       frame->wire_bytes, frame->linktype, p);
@@ -377,10 +379,7 @@ static void count_packet(struct fx_stream *s, const struct fx_packet *p)
 {
 	fx_stream_stats *stats = &s->stats;
 
-	if (stats->packets++ == 0)
-		stats->first_ns = stats->last_ns = p->time_ns;
-	stats->last_ns = p->time_ns > stats->last_ns ? p->time_ns : stats->last_ns;
-	stats->first_ns = p->time_ns < stats->first_ns ? p->time_ns : stats->first_ns;
+	stats->packets++;
 	stats->bytes += p->wire_bytes;
 	stats->captured_bytes += p->captured_bytes;
 	stats->truncated += p->captured_bytes < p->wire_bytes;
@@ -390,10 +389,12 @@ static void count_packet(struct fx_stream *s, const struct fx_packet *p)
 	} else if (fx_unlikely(!p->ip_version)) {
 		stats->non_ip++;
 	}
-	if (fx_unlikely(p->time_ns < s->now_ns))
+	if (fx_unlikely(p->time_ns < s->now_ns)) {
 		stats->out_of_order++;
-	else
+		stats->first_ns = p->time_ns < stats->first_ns ? p->time_ns : stats->first_ns;
+	} else {
 		s->now_ns = p->time_ns;
+	}
 }
 
 /* The tick that holds the packet begins. */
@@ -404,6 +405,10 @@ static void open_tick(struct fx_stream *s, const struct fx_packet *p)
 	s->tick_ns = p->time_ns / tick * tick;
 	s->is_tick_open = 1;
 	if (!s->has_begun) {
+		if (s->stats.packets == 0 || p->time_ns < s->stats.first_ns)
+			s->stats.first_ns = p->time_ns;
+		if (s->now_ns > s->stats.last_ns)
+			s->stats.last_ns = s->now_ns;
 		s->has_begun = 1;
 		s->now_ns = p->time_ns;
 		fx_deadlines_start(&s->table, s->tick_ns);
@@ -412,25 +417,27 @@ static void open_tick(struct fx_stream *s, const struct fx_packet *p)
 		if (s->tick_ns > s->tick_end_ns)
 			s->phase = FX_OPEN_TICK;
 	}
-	s->tick_end_ns = s->tick_ns + tick;
+	s->tick_end_ns = s->limit_ns = s->tick_ns + tick;
 }
 
 /* Packets of the block until it is through, the batch is full, or something else is to be done first. */
 static enum fx_step take_packets(struct fx_stream *s, fx_batch *b)
 {
+	const int some_rows = s->options.packet_rows != FX_PACKET_ROWS_NONE;
+
 	for (; s->block_at < s->block_count; s->block_at++) {
 		const struct fx_packet *p = &s->packets[s->block_at];
-		int row = s->options.packet_rows && wants_row(s, p);
+		int row = some_rows && wants_row(s, p);
 
-		if (fx_unlikely(!s->is_tick_open)) {
+		if (fx_unlikely(p->time_ns >= s->limit_ns)) {
+			if (s->is_tick_open) {
+				s->phase = FX_CLOSE_TICK;
+				return FX_STEP_GO_ON;
+			}
 			open_tick(s, p);
 			b->state.tick_ns = s->tick_ns;
 			if (s->phase != FX_TAKE_PACKETS)
 				return FX_STEP_GO_ON;
-		}
-		if (fx_unlikely(p->time_ns >= s->tick_end_ns)) {
-			s->phase = FX_CLOSE_TICK;
-			return FX_STEP_GO_ON;
 		}
 		if (fx_unlikely(p->time_ns < s->now_ns - FX_REORDERING_NS)) {
 			s->stats.clock_steps++;
@@ -475,6 +482,7 @@ static int next_block(struct fx_stream *s, fx_batch *b)
 static void close_tick(struct fx_stream *s)
 {
 	s->is_tick_open = 0;
+	s->limit_ns = INT64_MIN;
 	s->phase = s->sweep == FX_END_INPUT ? FX_DONE : FX_TAKE_PACKETS;
 	if (s->sweep == FX_END_CLOCK_STEP)
 		s->has_begun = 0;
@@ -571,6 +579,7 @@ void fx_stream_stats_read(const fx_stream *s, fx_stream_stats *out)
 	out->flows_active = s->table.active;
 	out->flows_peak = s->table.peak;
 	out->memory_bytes = s->table.memory_bytes;
+	out->last_ns = s->now_ns > s->stats.last_ns ? s->now_ns : s->stats.last_ns;
 }
 
 int fx_stream_damages(const fx_stream *s, const fx_damage **out)

@@ -25,6 +25,7 @@ struct fx_stream {
 	fx_i64 now_ns; /* the highest stamp since the clock was last set back */
 	fx_i64 tick_ns;
 	fx_i64 tick_end_ns;
+	fx_i64 limit_ns; /* tick_end_ns while a tick is open, else before every stamp */
 	int is_tick_open;
 	int has_begun; /* tick_end_ns is of a tick before */
 	enum fx_end_reason sweep; /* why all flows end after this tick; FX_END_NONE = they do not */
