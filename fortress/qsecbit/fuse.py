@@ -55,6 +55,7 @@ class _Held:
     told_ns: int
     weight: float
     names: tuple[str, str, str, str]
+    lone: bool
 
 
 class Fuse:
@@ -79,22 +80,30 @@ class Fuse:
         for found, lone in arrived:
             others = accused.get(found.host, set()) - {found.detector}
             told = found if others else _limited(found, lone)
-            if told.risk >= WATCH and self._hold(told, ns):
+            if told.risk >= WATCH and self._hold(told, lone < 1, ns):
                 opened.append(told)
         return tuple(opened)
 
     def parts(self, ns: int) -> list[Part]:
-        """What counts now, most recent risk decayed; what has decayed away is forgotten."""
+        """What counts now, risks decayed; what has decayed away is forgotten.
+
+        Of detectors that prove nothing alone, one finding a host counts: the largest.
+        """
         parts, gone, tau_s = [], [], self._settings.tau_s
+        alone: dict[tuple[str, str], Part] = {}
         for key, held in self._held.items():
             p = decayed(held.risk, ns - held.fresh_ns, tau_s)
             if p < GONE:
                 gone.append(key)
-            else:
-                parts.append(Part(held.finding, p, held.weight, held.names))
+                continue
+            part = Part(held.finding, p, held.weight, held.names)
+            if not held.lone:
+                parts.append(part)
+            elif (best := alone.get(key[:2])) is None or best.p < p:
+                alone[key[:2]] = part
         for key in gone:
             del self._held[key]
-        return parts
+        return [*parts, *alone.values()]
 
     def verdicts(self, ns: int, parts: Sequence[Part]) -> tuple[Verdict, ...]:
         """Verdicts that are new, stronger, or due for renewal."""
@@ -106,7 +115,8 @@ class Fuse:
             logs = calm.setdefault(found.host, [0.0, 0.0])
             log = math.log1p(-part.p)
             logs[0] += log
-            if found.source is Source.RULE or self._settings.model_may_block:
+            may_block = found.source is Source.RULE or self._settings.model_may_block
+            if may_block and found.risk >= ALARM:  # a heap of notices proves nothing
                 logs[1] += log
         changed = []
         for host, (log, proven) in calm.items():
@@ -137,7 +147,7 @@ class Fuse:
                 accused.setdefault(found.host, set()).add(found.detector)
         return accused
 
-    def _hold(self, found: Finding, ns: int) -> bool:
+    def _hold(self, found: Finding, lone: bool, ns: int) -> bool:
         key = found.detector, found.host, found.target
         self._learn_mac(found)
         held = self._held.get(key)
@@ -151,6 +161,7 @@ class Fuse:
                 ns,
                 weight(found, self._places),
                 share_names(found),
+                lone,
             )
             return True
         now = decayed(held.risk, ns - held.fresh_ns, self._settings.tau_s)

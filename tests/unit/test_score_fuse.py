@@ -82,6 +82,22 @@ def test_a_lone_detector_stays_a_notice_until_another_accuses_the_host() -> None
     assert joined.risk == pytest.approx(0.6)
 
 
+def test_a_device_that_calls_many_services_by_the_clock_is_no_worse_than_one() -> None:
+    fuse = Fuse()
+    calls = [finding(detector="beaconing", target=f"203.0.113.{i}") for i in range(1, 9)]
+    assert len(fuse.add(0, [(call, 0.39) for call in calls])) == 8
+    (part,) = fuse.parts(0)
+    assert part.p <= 0.39
+    assert [verdict.action for verdict in fuse.verdicts(0, [part])] == [Action.WATCH]
+
+
+def test_a_heap_of_notices_never_blocks() -> None:
+    fuse = Fuse()
+    _told(fuse, 0, *(finding(confidence=0.6, target=f"10.0.0.{i}") for i in range(1, 9)))
+    (verdict,) = fuse.verdicts(0, fuse.parts(0))
+    assert verdict.action is Action.LIMIT
+
+
 @pytest.mark.parametrize(
     ("risk", "host", "action"),
     [

@@ -58,12 +58,14 @@ def address_sweep(
     pinged_weight: float = 0.8,
     half_arp: float = 20.0,
     half_remote: float = 30.0,
+    udp_factor: float = 2.0,
     slow_factor: float = 3.0,
 ) -> Scores:
     """How sure we are that a source sweeps addresses, for each source and service.
 
     Half sure at `half_local` private addresses in a minute, `half_remote` others, `half_arp` ARP or
-    neighbour requests (routers ask for whoever is written to), `slow_factor` times as many in an
+    neighbour requests (routers ask for whoever is written to), `udp_factor`
+    times as many by UDP, `slow_factor` times as many in an
     hour (T1018; threshold random walk for the share of failures). Pings of private addresses count
     at least `pinged_weight` even when all are answered: a small site has no twenty hosts that
     somebody would watch. Ports that only peer-to-peer programs use count as much as they are the
@@ -71,6 +73,7 @@ def address_sweep(
     """
     pinged = (proto == ICMP) | (proto == ICMP6)
     half = np.where(proto == ARP, half_arp, np.where(local > 0, half_local, half_remote))
+    half = np.where(proto == UDP, half * udp_factor, half)  # silence is an answer there
     known = _IS_SOUGHT[np.clip(port, 0, 65535).astype(np.intp)]
     sought = known | (local > 0) | pinged
     one_aim = np.where(sought, 1.0, np.clip(aim, 0, 1))
