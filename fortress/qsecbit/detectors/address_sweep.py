@@ -64,12 +64,11 @@ def address_sweep(
     """How sure we are that a source sweeps addresses, for each source and service.
 
     Half sure at `half_local` private addresses in a minute, `half_remote` others, `half_arp` ARP or
-    neighbour requests (routers ask for whoever is written to), `udp_factor`
-    times as many by UDP, `slow_factor` times as many in an
-    hour (T1018; threshold random walk for the share of failures). Pings of private addresses count
-    at least `pinged_weight` even when all are answered: a small site has no twenty hosts that
-    somebody would watch. Ports that only peer-to-peer programs use count as much as they are the
-    source's one aim: those who look for peers fail on ports all over.
+    neighbour requests (routers ask for whoever is written to), `udp_factor` times as many by UDP,
+    `slow_factor` times as many in an hour (T1018; threshold random walk for the share of failures).
+    Pings of private addresses count at least `pinged_weight` even when all are answered: a small
+    site has no twenty hosts that somebody would watch. Ports that only peer-to-peer programs use
+    count as much as they are the source's one aim: those who look for peers fail on ports all over.
     """
     pinged = (proto == ICMP) | (proto == ICMP6)
     half = np.where(proto == ARP, half_arp, np.where(local > 0, half_local, half_remote))
