@@ -17,6 +17,16 @@ enum fx_stream_phase {
 	FX_DONE
 };
 
+/* How a step of a phase ended. */
+enum fx_step { FX_STEP_GO_ON, FX_STEP_BATCH_FULL };
+
+#define FX_TIME_MAX ((fx_i64)1 << 62) /* stamps beyond are absurd */
+#define FX_TIME_END (FX_TIME_MAX + ((fx_i64)1 << 61)) /* when every timeout is over */
+
+/* Why a flow ends when its timeout is over. */
+static const enum fx_end_reason fx_timeout_reasons[FX_CLOSINGS] = { FX_END_IDLE, FX_END_FIN,
+								    FX_END_RST };
+
 struct fx_stream {
 	fx_source *source;
 	fx_stream_options options;
@@ -42,5 +52,30 @@ struct fx_stream {
 	struct fx_packet packets[FX_BLOCK_FRAMES];
 	struct fx_probe probes[FX_BLOCK_FRAMES];
 };
+
+/* In (stream_packets.c). */
+
+/* The next block, parsed and looked up: frames in it, 0 = end of input, -errno. */
+int fx_stream_refill(struct fx_stream *s);
+/* Packets of the block until it is through, the batch is full, or the phase is another one. */
+enum fx_step fx_stream_take_packets(struct fx_stream *s, fx_batch *b);
+
+/* Out (stream_rows.c). */
+
+void fx_stream_put_packets(struct fx_stream *s, fx_batch *b);
+void fx_stream_put_ended(struct fx_stream *s, fx_batch *b);
+/* There must be room for its row. */
+void fx_stream_end_flow(struct fx_stream *s, fx_batch *b, fx_u32 slot, enum fx_end_reason reason);
+/* Ends the flows whose timeout is over at `now_ns`, because of `reason` or of their timeout. */
+enum fx_step fx_stream_end_overdue(struct fx_stream *s, fx_batch *b, fx_i64 now_ns,
+				   enum fx_end_reason reason);
+/* Interval rows of the tick's list. */
+enum fx_step fx_stream_put_intervals(struct fx_stream *s, fx_batch *b);
+
+/* Whether one more flow may end: its row has a place. */
+static inline int fx_stream_has_flow_room(const struct fx_stream *s, const fx_batch *b)
+{
+	return fx_batch_room(b, FX_FLOWS) > s->ended_count;
+}
 
 #endif

@@ -65,7 +65,7 @@ typedef struct {
 	uint64_t non_ip; /* understood, but no flow (ARP, LLDP, ...) */
 	uint64_t out_of_order, clock_steps;
 	uint64_t memory_bytes;
-	int64_t first_ns, last_ns;   /* lowest and highest stamp */
+	int64_t first_ns, last_ns; /* lowest and highest stamp */
 } fx_stream_stats;
 
 /* Where a file was damaged; reading went no further in that file. */
