@@ -9,7 +9,6 @@
 #include "fx/parse.h"
 #include "stream.h"
 
-enum { FX_SEGMENTS_MAX = 1024 };
 #define FX_REORDERING_NS \
 	((fx_i64)FX_SECOND_NS) /* stamps that go back further mean that the clock was set */
 
@@ -117,24 +116,6 @@ static enum fx_step begin_flow(struct fx_stream *s, fx_batch *b, const struct fx
 	return FX_STEP_GO_ON;
 }
 
-/* A super-frame as the segments it was on the wire, without gaps between them. */
-static void count_segments(struct fx_flow_table *t, fx_u32 slot, int side,
-			   const struct fx_packet *p, const fx_u8 *frame)
-{
-	struct fx_packet segment = *p;
-	fx_u32 count = p->wire_segments > FX_SEGMENTS_MAX ? FX_SEGMENTS_MAX : p->wire_segments;
-	fx_u32 each = (p->payload_bytes + count - 1) / count, left = p->payload_bytes;
-	fx_u32 header = p->ip_bytes - p->payload_bytes;
-
-	for (fx_u32 i = 0; i < count; i++) {
-		segment.payload_bytes = left < each ? left : each;
-		segment.ip_bytes = header + segment.payload_bytes;
-		fx_flow_count(t, slot, side, &segment, frame);
-		left -= segment.payload_bytes;
-		segment.tcp_seq += segment.payload_bytes;
-	}
-}
-
 /* The packet into its flow. Stops before it has changed anything if there is no room for a flow that must end. */
 static enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i)
 {
@@ -168,10 +149,7 @@ static enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i)
 			return step;
 		side = fx_flow_side(&t->flows[slot], p, &probe->tail);
 	}
-	if (fx_likely(p->wire_segments <= 1))
-		fx_flow_count(t, slot, side, p, s->frames[i].bytes);
-	else
-		count_segments(t, slot, side, p, s->frames[i].bytes);
+	fx_flow_count(t, slot, side, p, s->frames[i].bytes);
 	return FX_STEP_GO_ON;
 }
 
