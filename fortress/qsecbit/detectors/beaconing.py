@@ -9,6 +9,7 @@ from fortress.qsecbit.contract import Scores, Signature, Values, detector
 from fortress.qsecbit.shape import rises
 from fortress.verdict import Layer
 
+_STEEP = 1.8  # a sleep with a third of jitter still counts nearly fully
 # What the web and mail use; calling home on another port is one more reason (T1571).
 USUAL = (80, 443, 853, 993, 995, 587, 465, 5223, 5228, 8883)
 
@@ -39,11 +40,11 @@ def beaconing(
     size_spread: Values,
     span_s: Values,
     *,
-    half_gaps: float = 7.0,
-    half_span_s: float = 240.0,
-    most_spread: float = 0.35,
+    half_gaps: float = 6.0,
+    half_span_s: float = 180.0,
+    most_spread: float = 0.4,
     usual_port: float = 0.8,
-    local_target: float = 0.7,
+    local_target: float = 0.85,
 ) -> Scores:
     """How sure we are that a program calls home by the clock, for each service.
 
@@ -52,7 +53,7 @@ def beaconing(
     Sizes alike, many gaps and a long time make it surer. Update checks and keep-alives do the same,
     so regularity alone stays a notice (`lone_risk`), whatever the score (T1071, T1571).
     """
-    regular = np.clip(1.4 * (1 - gap_spread / most_spread), 0, 1)
+    regular = np.clip(_STEEP * (1 - gap_spread / most_spread), 0, 1)
     alike = np.clip(1.25 - size_spread, 0.2, 1)
     long = rises(gaps, half_gaps) * rises(span_s, half_span_s, 2.0)
     unhurried = 1 / (1 + bursts)

@@ -66,6 +66,9 @@ CASES = (
 CAPTURES = (
     Recorded("an implant that calls every 20 s", NOTICE, "beaconing.pcap.zst",
              host="192.168.77.21", target="203.0.113.66"),
+    Recorded("an implant that sleeps between 30 and 60 s", NOTICE,
+             shared="attack/54ecdfd4_zeek-caldera-detector__ragdoll.pcap", host="172.18.0.3",
+             target="172.18.0.2"),
     Recorded("a household's day", QUIET, "benign_mixed.pcap.zst"),
     Recorded("an administrator's day", QUIET, "benign_admin.pcap.zst"),
 )  # fmt: skip
