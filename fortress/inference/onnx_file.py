@@ -24,8 +24,8 @@ _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 
 _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES = 22, 23
 _TENSOR_EXTERNAL, _TENSOR_LOCATION = 13, 14
 
-# AttributeProto's floats (field 7), ints (8) and short strings (9), an element a field: a forest has
-# a hundred thousand of them, and none decides anything. Possessive, so that a run costs no memory.
+# AttributeProto's floats (field 7), ints (8) and short strings (9), an element a field: a forest
+# has a hundred thousand of them, and none decides anything. Possessive: a run costs no memory.
 _SHORT_STRING = b"|".join(b"\\x4a\\x%02x.{%d}" % (length, length) for length in range(16))
 _ATTRIBUTE_VALUES = re.compile(
     rb"(?:\x40[\x80-\xff]{0,9}+[\x00-\x7f]|\x3d.{4}|" + _SHORT_STRING + rb")++", re.DOTALL
