@@ -51,11 +51,20 @@ def replay(capture: Path, scratch: Path) -> list[str | Path]:
     return [PYTHON, "-m", "fortress", "replay", capture, "--out", scratch / "out"]
 
 
+def start(capture: Path, scratch: Path) -> list[str | Path]:
+    """A replay of the first ten packets: what starting costs."""
+    few = capture.with_name(f"{capture.stem}-few.pcap")
+    if not few.exists():
+        subprocess.run(["editcap", "-F", "pcap", "-r", capture, few, "1-10"], check=True)
+    return replay(few, scratch)
+
+
 FLOOR = Side("floor", "bare parse-and-hash loop in C, `bench/floor.c`", floor)
 NATIVE = Side("core", "capture → all flow columns, C driver", core_native)
 PYTHONIC = Side("core in Python", "the same through `fortress_core`, with Python's start", core)
 REPLAY = Side("fortress replay", "features, detectors, model, score, alerts, store", replay)
-SIDES = (FLOOR, NATIVE, PYTHONIC, REPLAY)
+START = Side("replay's start", "`fortress replay` of ten packets", start)
+SIDES = (FLOOR, NATIVE, PYTHONIC, REPLAY, START)
 
 
 def count_floor(capture: Path) -> Count:
