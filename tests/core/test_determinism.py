@@ -53,6 +53,26 @@ def test_a_sample_gives_the_same_rows_in_every_batch_size(path: Path) -> None:
     assert_accounted(whole)
 
 
+@pytest.mark.parametrize("budget", [1 << 16, 128 << 20], ids=["full table", "default"])
+@pytest.mark.parametrize("profile", ["mixed", "syn_flood"])
+def test_the_key_of_the_hash_shows_in_no_row(profile: str, budget: int) -> None:
+    outcomes = [
+        collect(
+            open_synth(
+                profile,
+                2,
+                2500,
+                options=StreamOptions(
+                    packet_rows="control", hash_key=key, flow_budget_bytes=budget
+                ),
+            )
+        )
+        for key in ((1, 2), (0x9E3779B97F4A7C15, 3), (4, 0xFFFFFFFFFFFFFFFF))
+    ]
+    for other in outcomes[1:]:
+        assert_same(outcomes[0], other)
+
+
 def assert_accounted(outcome: Outcome) -> None:
     """Packets in = packets in flows out + those that are no flow."""
     stats = outcome.stats
