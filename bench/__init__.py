@@ -1,0 +1,1 @@
+"""What Fortress costs, and against whom."""

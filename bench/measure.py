@@ -1,5 +1,6 @@
 """What a whole process costs: CPU seconds with its children, wall seconds, peak memory."""
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,9 @@ from pathlib import Path
 from statistics import median
 
 from bench.build import compiled
+
+# For all alike: importing numpy would start threads of a BLAS that none of them uses.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ def spend(command: Sequence[str | Path], scratch: Path) -> Usage:
             stdout=output,
             stderr=output,
             timeout=900,
+            env=os.environ | ONE_THREAD,
         )
         if done.returncode:
             output.seek(0)
