@@ -94,7 +94,8 @@ def measure_capture(
     runs: dict[str, Callable[[], Usage]] = {}
     turns: dict[str, int] = {}
     for side in ours.SIDES:
-        runs[side.name], turns[side.name] = partial(run, side.command, path), rounds
+        often = ours.OFTEN if side in (ours.FLOOR, ours.NATIVE) else 1
+        runs[side.name], turns[side.name] = partial(run, side.command, path), often * rounds
     for rival in rivals:
         runs[rival.name] = partial(run, rival.command, path)
         turns[rival.name] = min(rounds, rival.rounds)
