@@ -4,18 +4,16 @@ It needs ../shared; `pytest bench --benchmark-only` runs on the samples.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from bench import captures, machine, ours, parts, report
 from bench.agreement import check
 from bench.measure import Usage, interleave, spend
-from bench.results import Measured, Results
+from bench.results import Measured, Results, store, stored
 from bench.versus import Rival, dpkt, nfdump, nfstream, softflowd, suricata
 from tests.need import ROOT, lack
 
@@ -30,13 +28,17 @@ def main() -> int:
     parser.add_argument("--capture", choices=[recipe.name for recipe in captures.RECIPES])
     parser.add_argument("--rival", action="append", help="only this one; repeat for several")
     parser.add_argument("--no-page", action="store_true", help="print, but write no page")
+    parser.add_argument("--again", action="store_true", help="the page of the last run, no new one")
     options = parser.parse_args()
+    if options.again:
+        PAGE.write_text(report.page(stored(STORED)))
+        return 0
     if (missing := lack("shared")) is not None:
         print(f"bench: {missing}; `.venv/bin/pytest bench --benchmark-only` needs only the samples")
         return 1
     rivals, absent = installed(options.rival)
     results = measure(options.rounds, options.capture, rivals, absent)
-    STORED.write_text(json.dumps(asdict(results), indent=1))
+    store(results, STORED)
     page = report.page(results)
     print(page)
     if not options.no_page:

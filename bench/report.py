@@ -47,6 +47,11 @@ def targets(results: Results) -> Iterator[str]:
         "Neighbours on the machine disturb the first, the second is what the work itself costs."
     )
     yield ""
+    yield (
+        "Flows a second are judged on big only: bulk has some 50 packets a flow, so that its "
+        "packets a second decide (1,000,000 packets there are 19,000 flows)."
+    )
+    yield ""
     yield from table(("what", "target", "by medians", "by least", ""), target_rows(results))
 
 
@@ -70,6 +75,8 @@ def target_rows(results: Results) -> Iterator[tuple[str, ...]]:
             ("packets", measured.counted.frames, REPLAY_PACKETS_S),
             ("flows", measured.counted.count.records, REPLAY_FLOWS_S),
         ):
+            if unit == "flows" and measured.name == "bulk":
+                continue  # of 50 packets a flow: its packets a second are the limit
             title = f"{measured.name}: `fortress replay`, {unit} a CPU second"
             values = (count / replay.median_s, count / replay.least_s)
             yield judged(title, f"≥ {least:,}", *values, least, "{:,.0f}")
