@@ -174,7 +174,8 @@ def _print_summary(replay: Replay, report: Report, written: Mapping[str, str]) -
     names = [Path(path).name for path in replay.paths]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     title = ", ".join(names[:3]) + more
-    Console(highlight=False).print(summary(report, title, written))
+    console = Console(highlight=False)
+    console.print(summary(report, title, written, console.width))
 
 
 def _exit_code(report: Report, failures: Sequence[OutputError]) -> int:

@@ -18,22 +18,30 @@ MOST_HOSTS = 8
 MOST_FINDINGS = 10
 MOST_VERDICTS = 10
 MOST_EVIDENCE = 4
-CHART_WIDTH = 72
-BAR_WIDTH = 30
+CHART_WIDTH, CHART_MARGIN = 72, 8  # the axis and the indent stand beside the chart
+BAR_WIDTH, BAR_MARGIN = 30, 10  # indent, gaps and the figure stand beside a bar
+LEAST_WIDTH = 8
+NARROW = 80  # below, the reason of a verdict has a line of its own
 
 _AMBER_RISK, _RED_RISK = 0.45, 0.70  # the score's own thresholds, to colour a finding's risk
 
 
-def summary(report: Report, title: str, written: Mapping[str, str]) -> RenderableType:
-    """The whole summary; `written` says where what was written lies."""
+def summary(
+    report: Report, title: str, written: Mapping[str, str], width: int = 80
+) -> RenderableType:
+    """The whole summary for a terminal of `width` columns; `written` says where what was written
+    lies.
+    """
     found = [
-        *_section("Hosts, by their part in the score", _hosts(report)),
-        *_section(f"Findings ({report.alerts} alerts)", _findings(report)),
-        *_section("Would have been blocked (nothing was: this is a replay)", _blocks(report)),
+        *_section("Hosts, by their part in the score", _hosts(report, width)),
+        *_section("Findings", _findings(report)),
+        *_section(
+            "Would have been blocked (nothing was: this is a replay)", _blocks(report, width)
+        ),
     ]
     sections = [
         _heading(report, title),
-        _score(report),
+        _score(report, width),
         *(found if report.last is not None else ()),
         *_section("Sensor", _sensor(report)),
         *_section("Written", _written(written)),
@@ -57,7 +65,7 @@ def _heading(report: Report, title: str) -> Text:
     return heading
 
 
-def _score(report: Report) -> RenderableType:
+def _score(report: Report, width: int) -> RenderableType:
     worst, last = report.worst, report.last
     if worst is None or last is None:
         return Text("\nNo data: not one packet could be read.", "bold")
@@ -67,7 +75,7 @@ def _score(report: Report) -> RenderableType:
     line.append(f" {last.value:.2f}")
     line.append(" at the end", "dim")
     line.append("    confidence ", "dim").append(f"{last.confidence:.2f}")
-    picture = chart(report.timeline, CHART_WIDTH)
+    picture = chart(report.timeline, max(min(CHART_WIDTH, width - CHART_MARGIN), LEAST_WIDTH))
     seconds = report.timeline.step_ns // 1_000_000_000
     times = ", ".join(
         f"{status.value} {_duration(ticks)}" for status, ticks in report.ticks.items() if ticks
@@ -82,16 +90,18 @@ def _badge(score: Score) -> Text:
     return Text(f" {score.status.value} ", f"bold black on {COLOURS[score.status]}")
 
 
-def _hosts(report: Report) -> RenderableType:
+def _hosts(report: Report, width: int) -> RenderableType:
     hosts = report.hosts()
     if not hosts:
         return Text("none took part in it", "dim")
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, width=BAR_WIDTH)
+    names = max(len(host) for host, _ in hosts[:MOST_HOSTS])
+    room = max(min(BAR_WIDTH, width - names - BAR_MARGIN), LEAST_WIDTH)
+    table.add_column(no_wrap=True, width=room)
     table.add_column(justify="right")
     for host, share in hosts[:MOST_HOSTS]:
-        table.add_row(Text(host), Text(bar(share, BAR_WIDTH), colour_of(share)), f"{share:.2f}")
+        table.add_row(Text(host), Text(bar(share, room), colour_of(share)), f"{share:.2f}")
     return _and_more(table, len(hosts) - MOST_HOSTS, "hosts")
 
 
@@ -124,16 +134,25 @@ def _evidence(evidence: Mapping[str, float | int | str]) -> str:
     return " · ".join(parts)
 
 
-def _blocks(report: Report) -> RenderableType:
+def _blocks(report: Report, width: int) -> RenderableType:
     verdicts = report.would_block()
     if not verdicts:
         return Text("nothing", "dim")
-    table = Table.grid(padding=(0, 2))
-    for _ in range(4):
-        table.add_column(vertical="top")
-    for verdict in verdicts[:MOST_VERDICTS]:
-        table.add_row(*_verdict(verdict))
-    return _and_more(table, len(verdicts) - MOST_VERDICTS + report.more_verdicts, "targets")
+    shown: RenderableType
+    if width < NARROW:
+        shown = Group(*(_narrow(verdict) for verdict in verdicts[:MOST_VERDICTS]))
+    else:
+        shown = Table.grid(padding=(0, 2))
+        for _ in range(4):
+            shown.add_column(vertical="top")
+        for verdict in verdicts[:MOST_VERDICTS]:
+            shown.add_row(*_verdict(verdict))
+    return _and_more(shown, len(verdicts) - MOST_VERDICTS + report.more_verdicts, "targets")
+
+
+def _narrow(verdict: Verdict) -> RenderableType:
+    *head, why = _verdict(verdict)
+    return Group(*head, Padding(why, (0, 0, 0, 2)))
 
 
 def _verdict(verdict: Verdict) -> Sequence[RenderableType]:

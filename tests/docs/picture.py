@@ -34,7 +34,7 @@ def draw(capture: Path, out: Path) -> None:
     outputs = Outputs([], "observe", lambda error: None)
     report = agent.run(agent.Replay((str(capture),)), settings, outputs, Event())
     console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False)
-    console.print(summary(report, capture.name, {}))
+    console.print(summary(report, capture.name, {}, WIDTH))
     title = f"fortress up --replay {capture.name} --once"
     drawing = console.export_svg(title=title, theme=THEME, unique_id="fortress")
     out.write_text(re.sub(r"\s*@font-face {.*?}\n", "\n", drawing, flags=re.DOTALL))  # no web fonts
