@@ -58,7 +58,9 @@ def test_addresses_of_the_internet_are_not_private(text: str) -> None:
 
 
 def test_the_word_of_an_address_says_the_same_as_its_number(rng: np.random.Generator) -> None:
-    texts = [str(ipaddress.IPv4Address(int(n))) for n in rng.integers(0, 2**32, 3000)]
+    # Places takes multicast for local as well: no router forwards what they send.
+    drawn = [ipaddress.IPv4Address(int(n)) for n in rng.integers(1, 2**32, 3000)]
+    texts = [str(address) for address in drawn if not address.is_multicast]
     texts += [str(net[0]) for net in LOCAL_NETWORKS] + [str(net[-1]) for net in LOCAL_NETWORKS]
     texts += [str(ipaddress.ip_address(int(net[-1]) + 1)) for net in LOCAL_NETWORKS[:-1]]
     told = is_private(words(_addresses(*texts))).tolist()
