@@ -3,7 +3,8 @@
 import os
 import secrets
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -66,3 +67,17 @@ def shared_captures() -> Callable[[str], Path]:
     """Return a function from a group ("attack", "benign", …) to its folder of shared captures."""
     need("shared")
     return unpacked
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount 512 KiB of memory as a disk that is soon full."""
+    if os.geteuid():
+        pytest.skip("needs root: mounts a tiny tmpfs")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("needs mount(2): not allowed here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

@@ -251,20 +251,6 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(tmp_pat
     assert done.out == ""
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path):  # type: ignore[no-untyped-def]
-    """Mount 400 KiB of memory as a disk."""
-    if os.geteuid():
-        pytest.skip("needs root: mounts a tiny tmpfs")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False).returncode:
-        pytest.skip("needs mount(2): not allowed here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_full_disk_is_told_once_and_the_analysis_goes_on(
     attack_day: Path, tiny_disk: Path, tmp_path: Path
 ) -> None:

@@ -122,20 +122,6 @@ def test_large_eve_files_are_set_aside_at_line_ends_and_the_oldest_go(tmp_path: 
     assert b"".join(reversed(newest_first)) == b"".join(alerts(9)[4:])
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path):  # type: ignore[no-untyped-def]
-    """Mount 512 KiB of memory as a disk."""
-    if os.geteuid():
-        pytest.skip("needs root: mounts a tiny tmpfs")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False).returncode:
-        pytest.skip("needs mount(2): not allowed here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_full_disk_leaves_whole_lines_and_is_told(tiny_disk: Path) -> None:
     sink = EveFile(tiny_disk / "eve.json", rotate_bytes=1 << 30, keep=1)
     with pytest.raises(OutputError, match="No space left"):
