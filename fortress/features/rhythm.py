@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When the connections of each service begin: the last gaps and sizes, for finding what calls home
-by the clock.
+"""When the connections of each service begin: the last gaps, sizes and exchanges, for finding what
+calls home by the clock.
 
 A service is a source, a target, a protocol and a port. A connection that begins within SHORTEST_S
 of the one before belongs to a burst: it is counted and leaves no gap, so a busy service does not
@@ -9,7 +9,7 @@ look regular.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ SHORTEST_S = 4
 BY_NATURE = (53, 67, 68, 123, 137, 138, 161, 500, 1900, 3702, 4500, 5351, 5353, 5355, 546, 547)
 FLOW_COLUMNS = (
     "flow_id", "first_ns", "last_ns", "orig_addr", "resp_addr", "resp_port", "proto", "orig_bytes",
-    "resp_bytes", "midstream",
+    "resp_bytes", "orig_data_pkts", "resp_data_pkts", "midstream",
 )  # fmt: skip
 SERVICES = {
     "row": "number of an ended flow of the tick that belongs to it",
@@ -50,10 +50,20 @@ SERVICES = {
     "gap_spread": "median absolute deviation of the gaps by their median",
     "size_bytes": "median of the bytes of both sides",
     "size_spread": "median absolute deviation of those bytes by their median",
+    "exchanges": "median of the packets with payload of the side that sent fewer of them",
     "span_s": "time over which the kept gaps reach, seconds",
 }
 _NATURAL = np.zeros(65536, np.bool_)
 _NATURAL[list(BY_NATURE)] = True
+
+
+class _Calls(NamedTuple):
+    """The first connection of each service in a tick, and how many more there were."""
+
+    began_ns: npt.NDArray[np.int64]
+    size: npt.NDArray[np.generic]
+    exchanges: npt.NDArray[np.generic]
+    more: npt.NDArray[np.int64]
 
 
 class Rhythms:
@@ -67,11 +77,12 @@ class Rhythms:
         self._bursts = np.zeros(capacity, np.float32)
         self._gaps = np.zeros((capacity, KEPT), np.float32)
         self._sizes = np.zeros((capacity, KEPT), np.float32)
+        self._exchanges = np.zeros((capacity, KEPT), np.float32)
 
     @property
     def memory_bytes(self) -> int:
         """What the table holds at most."""
-        return self._gaps.nbytes * 2 + (8 + 8 + 4 + 32) * self.table.capacity
+        return self._gaps.nbytes * 3 + (8 + 8 + 4 + 32) * self.table.capacity
 
     def observe(self, flows: Columns, ns: int) -> Table:
         """The rows of SERVICES with at least FEWEST gaps that a flow that ended in this tick
@@ -91,14 +102,18 @@ class Rhythms:
         first_ns = flows["first_ns"][row]
         began = np.full(len(groups.keys), np.iinfo(np.int64).max)
         np.minimum.at(began, groups.of_row, first_ns)
-        size = (flows["orig_bytes"][row] + flows["resp_bytes"][row])[groups.first]
-        more = np.bincount(groups.of_row, minlength=len(began)) - 1
-
+        one = row[groups.first]
+        calls = _Calls(
+            began,
+            flows["orig_bytes"][one] + flows["resp_bytes"][one],
+            np.minimum(flows["orig_data_pkts"][one], flows["resp_data_pkts"][one]),
+            np.bincount(groups.of_row, minlength=len(began)) - 1,
+        )
         slots, fresh = self.table.admit(groups, ns)
         self._forget(fresh)
         known = (slots != ABSENT).nonzero()[0]
-        slots, rows = slots[known], row[groups.first[known]]
-        again = self._add(slots, began[known], size[known], more[known])
+        slots, rows = slots[known], one[known]
+        again = self._add(slots, _Calls(*(values[known] for values in calls)))
         return self._read(slots[again], rows[again], flows)
 
     def clear(self) -> None:
@@ -110,22 +125,17 @@ class Rhythms:
         self._seen[slots] = 0
         self._bursts[slots] = 0
 
-    def _add(
-        self,
-        slots: Slots,
-        began: npt.NDArray[np.int64],
-        size: npt.NDArray[np.generic],
-        more: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.bool_]:
-        before = self._begun[slots]
+    def _add(self, slots: Slots, calls: _Calls) -> npt.NDArray[np.bool_]:
+        began, before = calls.began_ns, self._begun[slots]
         first = before == np.iinfo(np.int64).min
         gap_s = np.where(first, 0, began - np.where(first, began, before)) / SECOND
         spaced = gap_s >= SHORTEST_S
-        self._bursts[slots] += more + (~first & ~spaced)
+        self._bursts[slots] += calls.more + (~first & ~spaced)
         self._begun[slots] = np.maximum(before, began)
         at, ring = slots[spaced], self._seen[slots[spaced]] % KEPT
         self._gaps[at, ring] = gap_s[spaced]
-        self._sizes[at, ring] = size[spaced]
+        self._sizes[at, ring] = calls.size[spaced]
+        self._exchanges[at, ring] = calls.exchanges[spaced]
         self._seen[at] += 1
         return spaced & (self._seen[slots] >= FEWEST)
 
@@ -149,6 +159,7 @@ class Rhythms:
             "gap_spread": gap_spread,
             "size_bytes": size,
             "size_spread": size_spread,
+            "exchanges": _median(self._exchanges[slots], unused, kept),
             "span_s": np.where(unused, 0, gaps).sum(axis=1, dtype=np.float64),
         }
 

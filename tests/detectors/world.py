@@ -30,6 +30,7 @@ _TYPES: dict[str, Any] = {
     "proto": np.uint8, "conn_state": np.uint8, "is_new": np.uint8, "orig_tcp_flags": np.uint8,
     "arp_op": np.uint8, "midstream": np.uint8,
     "orig_pkts": np.uint32, "resp_pkts": np.uint32, "resp_pkts_total": np.uint32,
+    "orig_data_pkts": np.uint32, "resp_data_pkts": np.uint32,
 }  # fmt: skip
 
 
@@ -66,6 +67,7 @@ class World:
         said: tuple[int, int] = (400, 2000),
         pkts: tuple[int, int] | None = None,
         flags: int | None = None,
+        data_pkts: tuple[int, int] = (1, 2),
         lasts: float = 0.2,
         midstream: bool = False,
         source_mac: str = "02:00:00:00:00:01",
@@ -100,6 +102,7 @@ class World:
             "resp_bytes": resp * 40 + said[1] * answered,
         }
         talks = answered and state != "REJ"
+        common |= {"orig_data_pkts": data_pkts[0] * talks, "resp_data_pkts": data_pkts[1] * talks}
         payload = {"orig_payload_total": said[0] * talks, "resp_payload_total": said[1] * talks}
         self.intervals[int(at)].append(
             common | payload | {"is_new": 1, "orig_tcp_flags": flags, "resp_pkts_total": resp}

@@ -35,11 +35,11 @@ def test_a_damaged_benign_capture_is_judged_as_partly_read(samples: Path, tmp_pa
     assert main(["judge", str(tmp_path / "benign_browse.pcap.zst"), "--fortress", FORTRESS]) == 3
 
 
-def test_the_demonstration_goes_to_red_and_calms_down_again() -> None:
+def test_the_demonstration_goes_to_red_and_ends_green() -> None:
     events, _ = replay([FORTRESS], ROOT / "samples" / "attack_day.pcap.zst")
     scores = [event["score"] for event in events if event["event_type"] == "score"]
     worst = max(range(len(scores)), key=lambda at: scores[at]["value"])
     assert (scores[0]["value"], scores[0]["status"]) == (0, "GREEN")
     assert scores[worst]["status"] == "RED"
-    assert scores[-1]["status"] != "RED"
+    assert scores[-1]["status"] == "GREEN"
     assert scores[-1]["value"] < 0.6 * scores[worst]["value"]

@@ -149,6 +149,13 @@ def test_a_busy_service_has_bursts_and_no_rhythm() -> None:
     assert all(not tables.get("services") for tables in _tables(world))
 
 
+def test_a_service_tells_how_often_both_sides_spoke_in_a_call() -> None:
+    world = World()
+    for i in range(9):
+        world.flow(i * 30, "10.0.0.7", "10.0.0.1", 22, data_pkts=(15, 19 + i))
+    assert _last(world, "services")["exchanges"] == 15
+
+
 def test_logins_that_are_let_in_are_told_from_those_that_are_not() -> None:
     world = World()
     for i in range(6):

@@ -19,6 +19,21 @@ def with_jitter(world: World) -> None:
         world.flow(at, IMPLANT, HOME, 8888, said=(150 + number % 3, 230))
 
 
+def by_tls(world: World) -> None:
+    for number in range(20):
+        world.flow(number * 60, IMPLANT, HOME, 8443, said=(900, 4200), data_pkts=(4, 5))
+
+
+def admin(world: World) -> None:
+    for number in range(20):
+        world.flow(number * 60, IMPLANT, "10.0.0.1", 22, said=(3600, 8300), data_pkts=(15, 19))
+
+
+def service_that_is_gone(world: World) -> None:
+    for number in range(40):
+        world.flow(number * 30, IMPLANT, "10.0.0.1", 8123, "REJ")
+
+
 def and_a_scan(world: World) -> None:
     by_the_minute(world)
     for port in range(60):
@@ -56,8 +71,11 @@ def busy_service(world: World) -> None:
 CASES = (
     Case("a call every minute", by_the_minute, NOTICE, IMPLANT, HOME, 1801),
     Case("a call every 45 seconds give or take a third", with_jitter, NOTICE, IMPLANT, HOME, 1801),
+    Case("a call by TLS every minute", by_tls, NOTICE, IMPLANT, HOME, 1801),
     Case("a call every minute of a host that scans, too", and_a_scan, ALERT, IMPLANT, HOME, 1801),
     Case("somebody reads pages", browsing, QUIET),
+    Case("commands run over SSH every minute", admin, QUIET),
+    Case("a program that looks for a service that is gone", service_that_is_gone, QUIET),
     Case("a clock that is set every minute", clock, QUIET),
     Case("a resolver that is asked every half minute", resolver, QUIET),
     Case("announcements to a group", announcements, QUIET),
@@ -71,4 +89,6 @@ CAPTURES = (
              target="172.18.0.2"),
     Recorded("a household's day", QUIET, "benign_mixed.pcap.zst"),
     Recorded("an administrator's day", QUIET, "benign_admin.pcap.zst"),
+    Recorded("of attacks, an administrator and a program without its service: who calls home",
+             NOTICE, "attack_day.pcap.zst", host="192.168.77.66", target="203.0.113.66"),
 )  # fmt: skip
