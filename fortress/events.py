@@ -79,7 +79,7 @@ class Event:
     line: bytes
 
 
-def event(value: Value, mode: str = "observe") -> Event:
+def event(value: Value, mode: str = "monitor") -> Event:
     """The event that tells `value`; `mode` says whether verdicts are carried out or only told."""
     if isinstance(value, FlowLines):
         return Event("flow", value, value.text)
@@ -88,7 +88,7 @@ def event(value: Value, mode: str = "observe") -> Event:
     return Event(str(fields["event_type"]), value, text.encode("utf-8", "replace") + b"\n")
 
 
-def record(value: Finding | Verdict | Score | Notice | Stats, mode: str = "observe") -> Fields:
+def record(value: Finding | Verdict | Score | Notice | Stats, mode: str = "monitor") -> Fields:
     """The fields of the line that tells `value`, in their order."""
     if isinstance(value, Finding):
         return _finding(value)

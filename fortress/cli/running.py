@@ -91,7 +91,7 @@ def _replay(replay: Replay, settings: Settings, telling: Telling, stop: Event) -
         from fortress.sinks.stream import LineStream
 
         sinks.append(LineStream(sys.stdout.fileno(), "standard output"))
-    outputs = Outputs(sinks, "observe", complain)
+    outputs = Outputs(sinks, "monitor", complain)
     try:
         with _screen(replay, telling.json) as watch:
             report = agent.run(replay, settings, outputs, stop, watch)

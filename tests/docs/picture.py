@@ -31,7 +31,7 @@ THEME = TerminalTheme((17, 20, 24), (214, 219, 226), NORMAL, BRIGHT)
 def draw(capture: Path, out: Path) -> None:
     """Replay the capture and write the picture of its summary."""
     settings = load(environ={}).settings
-    outputs = Outputs([], "observe", lambda error: None)
+    outputs = Outputs([], "monitor", lambda error: None)
     report = agent.run(agent.Replay((str(capture),)), settings, outputs, Event())
     console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False)
     console.print(summary(report, capture.name, {}, WIDTH))

@@ -174,7 +174,7 @@ def test_one_broken_sink_is_told_once_and_the_others_go_on(tmp_path: Path) -> No
     complaints: list[OutputError] = []
     broken = Breaks()
     whole = EveFile(tmp_path / "eve.json", rotate_bytes=1 << 30, keep=1)
-    outputs = Outputs([broken, whole], "observe", complaints.append)
+    outputs = Outputs([broken, whole], "monitor", complaints.append)
     for value in examples(5)[:20:4]:
         outputs.say(value)
     outputs.close()
