@@ -13,6 +13,7 @@ from typing import Any, Self
 from sqlalchemy import (
     Connection,
     Engine,
+    Table,
     create_engine,
     delete,
     event,
@@ -26,10 +27,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from fortress.errors import StoreError
 from fortress.store import tables
-from fortress.store.tables import Row, RunRow, ScoreRow, Value
+from fortress.store.tables import FINDINGS, NOTICES, RUNS, SCORES, VERDICTS, Row, Value
 from fortress.verdict import Finding, Notice, Score, Verdict
 
 HEAD = "0001"  # the newest revision in migrations/versions
+LOCK = 0x666F727472657373  # "fortress": one process at a time makes a PostgreSQL schema
 BUSY_TIMEOUT_MS = 5000  # how long SQLite waits for another writer
 SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
@@ -83,17 +85,17 @@ class Store:
         """The number of a new run; with `keep` only so many runs stay, the newest ones."""
         row = {"sources": list(sources), "version": version, "status": "running", "stats": {}}
         with self._writing() as connection:
-            run = int(connection.execute(insert(RunRow).returning(RunRow.id), row).scalar_one())
+            run = int(connection.execute(insert(RUNS).returning(RUNS.c.id), row).scalar_one())
             if keep is not None:
-                newest = select(RunRow.id).order_by(RunRow.id.desc()).limit(keep)
-                connection.execute(delete(RunRow).where(RunRow.id.not_in(newest)))
+                newest = select(RUNS.c.id).order_by(RUNS.c.id.desc()).limit(keep)
+                connection.execute(delete(RUNS).where(RUNS.c.id.not_in(newest)))
             return run
 
     def end_run(self, run: int, status: str, last_ns: int, stats: Mapping[str, Any]) -> None:
         """Write how a run ended."""
         row = {"status": status, "last_ns": last_ns, "stats": dict(stats)}
         with self._writing() as connection:
-            connection.execute(update(RunRow).where(RunRow.id == run), row)
+            connection.execute(update(RUNS).where(RUNS.c.id == run), row)
 
     def write(self, run: int, values: Sequence[Value]) -> None:
         """Write all `values` in one transaction, or none of them."""
@@ -105,28 +107,27 @@ class Store:
 
     def runs(self) -> list[Run]:
         """Every run, newest first."""
-        query = select(RunRow.__table__).order_by(RunRow.id.desc())
+        query = select(RUNS).order_by(RUNS.c.id.desc())
         return [Run(**row | {"sources": tuple(row["sources"])}) for row in self._rows(query)]
 
     def findings(self, run: int) -> list[Finding]:
         """The findings of a run in the order in which they were written."""
-        return [tables.to_finding(row) for row in self._of_run(tables.FindingRow, run)]
+        return [tables.to_finding(row) for row in self._of_run(FINDINGS, run)]
 
     def verdicts(self, run: int) -> list[Verdict]:
         """The verdicts of a run in the order in which they were written."""
-        return [tables.to_verdict(row) for row in self._of_run(tables.VerdictRow, run)]
+        return [tables.to_verdict(row) for row in self._of_run(VERDICTS, run)]
 
     def scores(self, run: int) -> list[Score]:
         """The scores of a run in the order in which they were written."""
-        return [tables.to_score(row) for row in self._of_run(ScoreRow, run)]
+        return [tables.to_score(row) for row in self._of_run(SCORES, run)]
 
     def notices(self, run: int) -> list[Notice]:
         """The notices of a run in the order in which they were written."""
-        return [tables.to_notice(row) for row in self._of_run(tables.NoticeRow, run)]
+        return [tables.to_notice(row) for row in self._of_run(NOTICES, run)]
 
-    def _of_run(self, table: tables.Table, run: int) -> list[Row]:
-        query = select(table.__table__).where(table.run_id == run).order_by(table.id)
-        return self._rows(query)
+    def _of_run(self, table: Table, run: int) -> list[Row]:
+        return self._rows(select(table).where(table.c.run_id == run).order_by(table.c.id))
 
     def _rows(self, query: Any) -> list[Row]:
         with self._told("cannot be read"), self._engine.connect() as connection:
@@ -194,20 +195,34 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def _upgrade(engine: Engine) -> None:
-    """Bring the schema to HEAD; when it is there already, that costs one query and no Alembic."""
+    """Bring the schema to HEAD; only one that is behind costs the import of Alembic."""
     with engine.connect() as connection:
         if _revision(connection) == HEAD:
             return
-    from fortress.store.migrations.run import upgrade
-
     with _transaction(engine) as connection:
-        upgrade(connection)
+        if connection.dialect.name == "postgresql":  # SQLite's transaction keeps others out
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        revision = _revision(connection)
+        if revision is None:
+            _create(connection)
+        elif revision != HEAD:
+            from fortress.store.migrations.run import upgrade
+
+            upgrade(connection)
+
+
+def _create(connection: Connection) -> None:
+    """The schema of HEAD at once: a test holds it to what the migrations make step by step."""
+    tables.METADATA.create_all(connection, checkfirst=False)
+    tables.REVISION.create(connection, checkfirst=False)
+    connection.execute(insert(tables.REVISION).values(version_num=HEAD))
 
 
 def _revision(connection: Connection) -> str | None:
-    if not connection.dialect.has_table(connection, "alembic_version"):
+    """The revision of the schema, "" for that of a schema taken back, None where none was yet."""
+    if not connection.dialect.has_table(connection, tables.REVISION.name):
         return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return connection.execute(select(tables.REVISION.c.version_num)).scalar() or ""
 
 
 def _words(error: SQLAlchemyError) -> str:

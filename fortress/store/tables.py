@@ -2,7 +2,8 @@
 """The tables, and how the values of `fortress.verdict` become rows and rows become values.
 
 Times are nanoseconds since 1970 of the capture's clock. A column keeps its meaning; a new one is a
-one is a migration.
+migration. Plain tables, not mapped classes: SQLAlchemy's ORM takes long to import and has no use
+here.
 """
 
 from __future__ import annotations
@@ -10,8 +11,20 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, Integer, String, Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
 
 from fortress.verdict import (
     Action,
@@ -27,111 +40,110 @@ from fortress.verdict import (
 
 Row = dict[str, Any]
 
-_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
+_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
 _SHARES = ("by_host", "by_layer", "by_source", "by_finding")
 
 
-class Base(DeclarativeBase):
-    """The schema."""
+METADATA = MetaData()
 
 
-class RunRow(Base):
-    """One run of the agent over one input."""
-
-    __tablename__ = "runs"
-
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    sources: Mapped[list[str]] = mapped_column(JSON)
-    version: Mapped[str] = mapped_column(String(32))
-    status: Mapped[str] = mapped_column(String(16))
-    last_ns: Mapped[int | None] = mapped_column(BigInteger)
-    stats: Mapped[Row] = mapped_column(JSON)
-
-
-class _OfRun:
-    id: Mapped[int] = mapped_column(_Id, primary_key=True)
-    run_id: Mapped[int] = mapped_column(_Id, ForeignKey("runs.id", ondelete="CASCADE"))
-    time_ns: Mapped[int] = mapped_column(BigInteger)
-
-
-class FindingRow(_OfRun, Base):
-    """A finding, whatever its risk."""
-
-    __tablename__ = "findings"
-    __table_args__ = (
-        Index("ix_findings_run_time", "run_id", "time_ns"),
-        Index("ix_findings_host", "host"),
+def _of_run(name: str, *columns: Column[Any], index: tuple[Index, ...] = ()) -> Table:
+    """A table of values that belong to a run and go with it."""
+    return Table(
+        name,
+        METADATA,
+        Column("id", _ID, primary_key=True),
+        Column("run_id", _ID, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+        Column("time_ns", BigInteger, nullable=False),
+        *columns,
+        Index(f"ix_{name}_run_time", "run_id", "time_ns"),
+        *index,
     )
 
-    detector: Mapped[str] = mapped_column(String(64))
-    signature: Mapped[str] = mapped_column(String(256))
-    signature_id: Mapped[int] = mapped_column(BigInteger)
-    category: Mapped[str] = mapped_column(String(128))
-    layer: Mapped[str] = mapped_column(String(8))
-    source: Mapped[str] = mapped_column(String(16))
-    technique: Mapped[str] = mapped_column(String(32))
-    severity: Mapped[float] = mapped_column(Float(53))
-    confidence: Mapped[float] = mapped_column(Float(53))
-    risk: Mapped[float] = mapped_column(Float(53))
-    reason: Mapped[str] = mapped_column(Text)
-    host: Mapped[str] = mapped_column(String(64))
-    target: Mapped[str] = mapped_column(String(64))
-    src_ip: Mapped[str] = mapped_column(String(45))
-    src_port: Mapped[int | None] = mapped_column(Integer)
-    dest_ip: Mapped[str] = mapped_column(String(45))
-    dest_port: Mapped[int | None] = mapped_column(Integer)
-    src_mac: Mapped[str] = mapped_column(String(17))
-    proto: Mapped[str] = mapped_column(String(16))
-    flow_id: Mapped[int | None] = mapped_column(BigInteger)
-    community_id: Mapped[str] = mapped_column(String(32))
-    in_iface: Mapped[str] = mapped_column(String(64))
-    evidence: Mapped[Row] = mapped_column(JSON)
 
+# One run of the agent over one input.
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("sources", JSON, nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("last_ns", BigInteger),
+    Column("stats", JSON, nullable=False),
+)
 
-class VerdictRow(_OfRun, Base):
-    """A changed verdict."""
+# Findings, whatever their risk.
+FINDINGS = _of_run(
+    "findings",
+    Column("detector", String(64), nullable=False),
+    Column("signature", String(256), nullable=False),
+    Column("signature_id", BigInteger, nullable=False),
+    Column("category", String(128), nullable=False),
+    Column("layer", String(8), nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("technique", String(32), nullable=False),
+    Column("severity", Float(53), nullable=False),
+    Column("confidence", Float(53), nullable=False),
+    Column("risk", Float(53), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("host", String(64), nullable=False),
+    Column("target", String(64), nullable=False),
+    Column("src_ip", String(45), nullable=False),
+    Column("src_port", Integer),
+    Column("dest_ip", String(45), nullable=False),
+    Column("dest_port", Integer),
+    Column("src_mac", String(17), nullable=False),
+    Column("proto", String(16), nullable=False),
+    Column("flow_id", BigInteger),
+    Column("community_id", String(32), nullable=False),
+    Column("in_iface", String(64), nullable=False),
+    Column("evidence", JSON, nullable=False),
+    index=(Index("ix_findings_host", "host"),),
+)
 
-    __tablename__ = "verdicts"
-    __table_args__ = (Index("ix_verdicts_run_time", "run_id", "time_ns"),)
+# Changed verdicts.
+VERDICTS = _of_run(
+    "verdicts",
+    Column("action", Integer, nullable=False),
+    Column("target", String(64), nullable=False),
+    Column("target_kind", String(16), nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("signatures", JSON, nullable=False),
+)
 
-    action: Mapped[int] = mapped_column(Integer)
-    target: Mapped[str] = mapped_column(String(64))
-    target_kind: Mapped[str] = mapped_column(String(16))
-    until_ns: Mapped[int] = mapped_column(BigInteger)
-    why: Mapped[str] = mapped_column(Text)
-    signatures: Mapped[list[int]] = mapped_column(JSON)
+# Scores that were worth an event.
+SCORES = _of_run(
+    "scores",
+    Column("value", Float(53), nullable=False),
+    Column("status", String(8), nullable=False),
+    Column("confidence", Float(53), nullable=False),
+    Column("shares", JSON, nullable=False),
+)
 
+# What was worth saying and is no finding.
+NOTICES = _of_run(
+    "notices",
+    Column("kind", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("facts", JSON, nullable=False),
+)
 
-class ScoreRow(_OfRun, Base):
-    """A score that was worth an event."""
-
-    __tablename__ = "scores"
-    __table_args__ = (Index("ix_scores_run_time", "run_id", "time_ns"),)
-
-    value: Mapped[float] = mapped_column(Float(53))
-    status: Mapped[str] = mapped_column(String(8))
-    confidence: Mapped[float] = mapped_column(Float(53))
-    shares: Mapped[Row] = mapped_column(JSON)
-
-
-class NoticeRow(_OfRun, Base):
-    """Something worth saying that is no finding."""
-
-    __tablename__ = "notices"
-    __table_args__ = (Index("ix_notices_run_time", "run_id", "time_ns"),)
-
-    kind: Mapped[str] = mapped_column(String(64))
-    message: Mapped[str] = mapped_column(Text)
-    facts: Mapped[Row] = mapped_column(JSON)
-
+# Which step of the migrations the schema is at: the table is Alembic's, made as Alembic makes it.
+REVISION = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 Value = Finding | Verdict | Score | Notice
-Table = type[FindingRow] | type[VerdictRow] | type[ScoreRow] | type[NoticeRow]
 TABLES: dict[type[Value], Table] = {
-    Finding: FindingRow,
-    Verdict: VerdictRow,
-    Score: ScoreRow,
-    Notice: NoticeRow,
+    Finding: FINDINGS,
+    Verdict: VERDICTS,
+    Score: SCORES,
+    Notice: NOTICES,
 }
 
 

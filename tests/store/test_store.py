@@ -1,18 +1,21 @@
 """What the store promises, on SQLite and on PostgreSQL alike: one suite, two real databases."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from fortress.errors import StoreError
 from fortress.store import Store, database
-from fortress.store.migrations.run import configuration
-from fortress.store.tables import Base
+from fortress.store.migrations.run import configuration, upgrade
+from fortress.store.tables import METADATA
 from fortress.verdict import (
     Action,
     Finding,
@@ -68,6 +71,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def store(url: str) -> Iterator[Store]:
     with Store(url) as opened:
         yield opened
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[sqlalchemy.Engine]:
+    """An empty database, opened without the store."""
+    place = sqlalchemy.make_url(url)
+    if place.get_backend_name() == "sqlite":
+        Path(str(place.database)).parent.mkdir()
+    opened = sqlalchemy.create_engine(place)
+    yield opened
+    opened.dispose()
 
 
 def test_what_was_written_is_read_back_unchanged(store: Store) -> None:
@@ -143,12 +157,46 @@ def test_two_processes_may_write_at_once(url: str) -> None:
         assert len(other.findings(first)) == len(one.findings(second)) == 10
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_models(store: Store) -> None:
-    engine = sqlalchemy.create_engine(_of(store))
+def test_the_migrations_make_exactly_the_tables_of_the_program(engine: sqlalchemy.Engine) -> None:
+    _migrate(engine)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
-    engine.dispose()
+        assert compare_metadata(context, METADATA) == []
+
+
+def test_a_new_database_is_as_if_it_had_been_migrated(engine: sqlalchemy.Engine, url: str) -> None:
+    _migrate(engine)
+    migrated = _described(engine)
+    everything = sqlalchemy.MetaData()
+    everything.reflect(engine)
+    everything.drop_all(engine)
+    assert _described(engine) == ({}, [])
+
+    Store(url).close()
+
+    assert _described(engine) == migrated
+    assert sorted(migrated[0]) == sorted([*METADATA.tables, "alembic_version"])
+
+
+def test_a_schema_that_is_behind_is_migrated(engine: sqlalchemy.Engine, url: str) -> None:
+    Store(url).close()
+    with engine.begin() as connection:
+        command.downgrade(configuration(connection), "base")
+    assert sorted(_described(engine)[0]) == ["alembic_version"]
+    with Store(url) as store:
+        assert store.runs() == []
+
+
+def test_a_new_database_needs_no_migrations(url: str) -> None:
+    """Alembic takes longer to import than a small capture takes to replay."""
+    program = (
+        "import sys; from fortress.store import Store; Store(sys.argv[1]).close();"
+        " print({'alembic', 'sqlalchemy.orm'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, url], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
 
 
 def test_a_schema_newer_than_the_program_is_refused(url: str) -> None:
@@ -196,6 +244,32 @@ def test_a_database_of_another_program_is_left_alone(url: str, tmp_path: Path) -
     engine.dispose()
     with Store(url) as store:
         assert store.runs() == []
+
+
+def _migrate(engine: sqlalchemy.Engine) -> None:
+    with engine.begin() as connection:
+        upgrade(connection)
+
+
+def _described(engine: sqlalchemy.Engine) -> tuple[dict[str, object], list[object]]:
+    """Everything that a database tells of its tables, and of its revision."""
+    looked = sqlalchemy.inspect(engine)
+    tables: dict[str, object] = {
+        name: (
+            [column | {"type": repr(column["type"])} for column in looked.get_columns(name)],
+            looked.get_pk_constraint(name),
+            looked.get_foreign_keys(name),
+            sorted(looked.get_indexes(name), key=lambda index: str(index["name"])),
+            looked.get_unique_constraints(name),
+            looked.get_check_constraints(name),
+        )
+        for name in looked.get_table_names()
+    }
+    if "alembic_version" not in tables:
+        return tables, []
+    with engine.connect() as connection:
+        revision = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version"))
+        return tables, list(revision.scalars())
 
 
 def _of(store: Store) -> sqlalchemy.URL:

@@ -3,11 +3,11 @@
 
 from alembic import context
 
-from fortress.store.tables import Base
+from fortress.store.tables import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    target_metadata=METADATA,
     transactional_ddl=True,
     render_as_batch=True,
 )

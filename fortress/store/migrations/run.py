@@ -8,17 +8,13 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from fortress.errors import StoreError
-
-LOCK = 0x666F727472657373  # "fortress": one process at a time migrates a PostgreSQL database
 
 
 def upgrade(connection: Connection) -> None:
     """Run the missing steps; a schema newer than this program is a StoreError."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
     try:
         command.upgrade(configuration(connection), "head")
     except CommandError as error:
