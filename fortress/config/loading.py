@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource
 
-from fortress.config.settings import ENV_DELIMITER, ENV_PREFIX, Plain, Settings
+from fortress.config.settings import Plain, Settings
 from fortress.errors import ConfigError
 
 SYSTEM_FILE = Path("/etc/fortress/fortress.toml")
 FILE_VARIABLE = "FORTRESS_CONFIG"
+ENV_PREFIX, ENV_DELIMITER = "FORTRESS_", "__"
 
 Tree = dict[str, Any]
 
@@ -105,16 +105,25 @@ def _read(path: Path) -> Tree:
 
 def _from_environment(environ: Mapping[str, str]) -> Tree:
     """What FORTRESS_SECTION__KEY variables say; texts are turned into numbers by their fields."""
+    named = {name: environ[name] for name in sorted(environ) if name.startswith(ENV_PREFIX)}
+    named.pop(FILE_VARIABLE, None)
+    if not named:
+        return {}
     known = Settings.model_fields
-    for name in sorted(environ):
-        if name.startswith(ENV_PREFIX) and ENV_DELIMITER in name:
+    for name in named:
+        if ENV_DELIMITER in name:
             section = name.removeprefix(ENV_PREFIX).split(ENV_DELIMITER)[0].lower()
             if section not in known:
                 raise ConfigError(f"environment {name}: no section {section!r}{_near(section)}")
-    source = EnvSettingsSource(Settings)
-    source.env_vars = {
-        name.lower(): value for name, value in environ.items() if name.startswith(ENV_PREFIX)
-    }
+
+    from pydantic_settings import EnvSettingsSource  # slow to import
+
+    source = EnvSettingsSource(
+        Settings,  # type: ignore[arg-type]  # of the class it reads the fields alone
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+    )
+    source.env_vars = {name.lower(): value for name, value in named.items()}
     try:
         return source()
     except ValueError as error:

@@ -9,12 +9,8 @@ from typing import Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fortress.errors import ConfigError
-
-ENV_PREFIX = "FORTRESS_"
-ENV_DELIMITER = "__"
 
 Plain = bool | int | float | str
 
@@ -100,16 +96,10 @@ class Log(_Section):
     )
 
 
-class Settings(BaseSettings):
+class Settings(_Section):
     """Every setting of Fortress; `description` is its documentation."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter=ENV_DELIMITER,
-        title="fortress.toml",
-    )
+    model_config = ConfigDict(title="fortress.toml")
 
     state_dir: Path = Field(
         default_factory=lambda: default_state_dir(),
@@ -129,18 +119,6 @@ class Settings(BaseSettings):
         default={},
         description="a table for each detector, its keyword parameters (docs/detectors.md)",
     )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Everything comes through `load`, which knows the origins."""
-        return (init_settings,)
 
     def eve_path(self) -> Path:
         """The EVE file's place."""
