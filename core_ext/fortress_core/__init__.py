@@ -1,44 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captures into columns: the one door to Fortress's data plane, which is written in C."""
+"""The one door to Fortress's data plane, which is written in C.
 
-from fortress_core.capture import (
-    CaptureError,
-    Damage,
-    Stream,
-    StreamOptions,
-    StreamStats,
-    open_capture,
-    open_synth,
-)
-from fortress_core.flows import (
-    CONN_STATES,
-    END_REASONS,
-    Batch,
-    Rows,
-    addr_words,
-    format_addr,
-    format_mac,
-)
-from fortress_core.schema import FLOWS, INTERVALS, PACKETS, Column, columns
+Modules are imported when a name of theirs is asked for: a process that only blocks loads no numpy.
+"""
 
-__all__ = [
-    "CONN_STATES",
-    "END_REASONS",
-    "FLOWS",
-    "INTERVALS",
-    "PACKETS",
-    "Batch",
-    "CaptureError",
-    "Column",
-    "Damage",
-    "Rows",
-    "Stream",
-    "StreamOptions",
-    "StreamStats",
-    "addr_words",
-    "columns",
-    "format_addr",
-    "format_mac",
-    "open_capture",
-    "open_synth",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from fortress_core.bpf_object import BpfError as BpfError
+    from fortress_core.bpf_object import BpfObject as BpfObject
+    from fortress_core.bpf_object import bpf_available as bpf_available
+    from fortress_core.capture import CaptureError as CaptureError
+    from fortress_core.capture import Damage as Damage
+    from fortress_core.capture import Stream as Stream
+    from fortress_core.capture import StreamOptions as StreamOptions
+    from fortress_core.capture import StreamStats as StreamStats
+    from fortress_core.capture import open_capture as open_capture
+    from fortress_core.capture import open_synth as open_synth
+    from fortress_core.flows import CONN_STATES as CONN_STATES
+    from fortress_core.flows import END_REASONS as END_REASONS
+    from fortress_core.flows import Batch as Batch
+    from fortress_core.flows import Rows as Rows
+    from fortress_core.flows import addr_words as addr_words
+    from fortress_core.flows import format_addr as format_addr
+    from fortress_core.flows import format_mac as format_mac
+    from fortress_core.schema import FLOWS as FLOWS
+    from fortress_core.schema import INTERVALS as INTERVALS
+    from fortress_core.schema import PACKETS as PACKETS
+    from fortress_core.schema import Column as Column
+    from fortress_core.schema import columns as columns
+
+# Which module has a name. The block above tells the type checker the same (a test compares them).
+_HOMES: Final = {
+    "bpf_object": ("BpfError", "BpfObject", "bpf_available"),
+    "capture": (
+        *("CaptureError", "Damage", "Stream", "StreamOptions", "StreamStats"),
+        *("open_capture", "open_synth"),
+    ),
+    "flows": (
+        *("CONN_STATES", "END_REASONS", "Batch", "Rows"),
+        *("addr_words", "format_addr", "format_mac"),
+    ),
+    "schema": ("FLOWS", "INTERVALS", "PACKETS", "Column", "columns"),
+}
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = list(_HOME_OF)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

@@ -100,7 +100,7 @@ def test_every_c_file_states_its_licence() -> None:
         if path.suffix not in {".c", ".h", ".def"}:
             continue
         head = "\n".join(text.splitlines()[:3])
-        wanted = bpf if "bpf" in path.name else "SPDX-License-Identifier: "
+        wanted = bpf if ".bpf." in path.name else "SPDX-License-Identifier: "
         if wanted not in head:
             unstated.append(str(path))
     assert unstated == []

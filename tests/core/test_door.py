@@ -1,6 +1,9 @@
 """The Python door: views without copies, their lifetime, and errors that say what is wrong."""
 
+import ast
 import gc
+import subprocess
+import sys
 from pathlib import Path
 
 import fortress_core
@@ -178,3 +181,24 @@ def test_addresses_and_macs_as_text_and_as_numbers() -> None:
 def test_all_that_is_public_is_there() -> None:
     for name in fortress_core.__all__:
         assert hasattr(fortress_core, name)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        fortress_core.nonsense  # noqa: B018
+
+
+def test_the_type_checker_sees_the_names_that_are_there() -> None:
+    tree = ast.parse(Path(str(fortress_core.__file__)).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        (str(line.module), name.asname)
+        for line in block.body
+        if isinstance(line, ast.ImportFrom)
+        for name in line.names
+    }
+    homes = fortress_core._HOMES.items()
+    assert seen == {(f"fortress_core.{home}", name) for home, names in homes for name in names}
+
+
+def test_a_process_that_reads_no_captures_loads_no_numpy() -> None:
+    lines = "import sys; from fortress_core import BpfObject; print('numpy' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"
