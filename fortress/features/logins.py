@@ -2,9 +2,10 @@
 """Connections to services that ask for a password, by the shape that a refused password gives them.
 
 A refused login is short, ends, and its server says little: banner, key exchange and refusals, no
-session after them. The bounds are what OpenSSH 7 to 9, vsftpd, proftpd, telnetd and RDP with
-network level authentication say before and at a refusal; a session that is let in says more or
-lasts longer.
+session after them. Of SSH a refusal is seen while the connection is still open (`refusals`); it is
+taken back when somebody is let in after all. The bounds are what OpenSSH 7 to 9, vsftpd, proftpd,
+telnetd and RDP with network level authentication say before and at a refusal; a session that is let
+in says more or lasts longer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from fortress.features.keys import (
     ABSENT,
+    Bool,
     KeyTable,
     address_key,
     as_host,
@@ -24,25 +26,28 @@ from fortress.features.keys import (
     words,
 )
 from fortress.features.panes import HOUR, SECOND, TWO_MINUTES, Panes
+from fortress.features.refusals import Refusals
 from fortress.features.rows import TCP, Columns, Table
 
 
 class Service(NamedTuple):
-    """A port, what listens there, and the payload a server sends in a refused login (bytes, at
-    least and at most).
+    """A port, what listens there, the payload a server sends in a refused login (bytes, at least
+    and at most), and the most that it adds in a second when it refuses and asks again; 0 where a
+    session in which somebody was let in may add as little.
     """
 
     port: int
     name: str
     least: int
     most: int
+    refusal: int = 0
 
 
 SERVICES = (
     Service(21, "FTP", 20, 400),
-    Service(22, "SSH", 600, 3800),
+    Service(22, "SSH", 600, 3800, 400),
     Service(23, "telnet", 10, 600),
-    Service(2222, "SSH", 600, 3800),
+    Service(2222, "SSH", 600, 3800, 400),
     Service(2323, "telnet", 10, 600),
     Service(3389, "RDP", 19, 3000),
 )
@@ -68,10 +73,24 @@ _IS_LOGIN = np.zeros(65536, np.bool_)
 _IS_LOGIN[_PORTS] = True
 _LEAST = np.array([service.least for service in SERVICES], np.int64)
 _MOST = np.array([service.most for service in SERVICES], np.int64)
+_REFUSAL = np.array([service.refusal for service in SERVICES], np.int64)
 _IS_CLOSED = np.zeros(256, np.bool_)
 _IS_CLOSED[[5, 7, 8]] = True  # SF, RSTO, RSTR of fortress_core.CONN_STATES
+_IS_OPEN = 2  # S1
 _REMEMBERED = 256
 _TRIES, _OTHERS, _BYTES, _SQUARES = range(4)
+
+
+class _Seen(NamedTuple):
+    """Rows of connections: what the server said in all, whether that is a try, whether it is over,
+    and what it had said when it was counted as a try before (0: it was not).
+    """
+
+    row: npt.NDArray[np.intp]
+    said: npt.NDArray[np.int64]
+    tried: Bool
+    closed: Bool
+    before: npt.NDArray[np.int64]
 
 
 class LoginWindows:
@@ -82,6 +101,7 @@ class LoginWindows:
         self.table = KeyTable(capacity)
         self._panes = Panes(capacity, 4, TWO_MINUTES, HOUR)
         self._counted = np.zeros(_REMEMBERED, np.uint64)  # flows counted last
+        self._refusals = Refusals()
 
     @property
     def memory_bytes(self) -> int:
@@ -89,27 +109,33 @@ class LoginWindows:
         return self._panes.memory_bytes + 32 * self.table.capacity
 
     def observe(self, rows: Columns, ns: int) -> Table:
-        """The rows of LOGINS that saw a try among the connections that closed in this tick."""
+        """The rows of LOGINS that saw a try among the connections that closed in this tick or were
+        refused a password in it.
+        """
         port = rows["resp_port"]
         row = np.flatnonzero(_IS_LOGIN[port] & (rows["proto"] == TCP))
         if not len(row):
             return {}
-        closed = _IS_CLOSED[rows["conn_state"][row]]
+        state = rows["conn_state"][row]
         both = (rows["resp_payload_total"][row] > 0) & (rows["orig_payload_total"][row] > 0)
-        row = self._uncounted(row[closed & both], rows["flow_id"])
+        row = row[both & (_IS_CLOSED[state] | (state == _IS_OPEN))]
+        row = self._uncounted(row, rows["flow_id"], rows["conn_state"])
         if not len(row):
             return {}
-        said = rows["resp_payload_total"][row].astype(np.int64)
-        service = np.searchsorted(_PORTS, port[row])
-        short = rows["last_ns"][row] - rows["first_ns"][row] <= LONGEST_S * SECOND
-        tried = short & (said >= _LEAST[service]) & (said <= _MOST[service])
+        seen = self._judged(rows, row)
+        row = seen.row
+        if not len(row):
+            return {}
         source, target = as_host(words(rows["orig_addr"][row])), words(rows["resp_addr"][row])
         client, server = address_key(self._secret, source), address_key(self._secret, target)
         groups = group(joint_key(client, server, port[row].astype(np.uint64)))
         counts = np.zeros((len(groups.keys), 4), np.float32)
         for column, values in (
-            (_TRIES, tried), (_OTHERS, ~tried), (_BYTES, said * tried), (_SQUARES, said**2 * tried),
-        ):  # fmt: skip
+            (_TRIES, 1 * seen.tried - (seen.before > 0)),
+            (_OTHERS, ~seen.tried & seen.closed),
+            (_BYTES, seen.said * seen.tried - seen.before),
+            (_SQUARES, seen.said**2 * seen.tried - seen.before**2),
+        ):
             counts[:, column] = np.bincount(groups.of_row, values, len(groups.keys))
         slots, fresh = self.table.admit(groups, ns)
         known = slots != ABSENT
@@ -122,13 +148,31 @@ class LoginWindows:
         """Forgets everything seen."""
         self.table.clear()
         self._counted[:] = 0
+        self._refusals.clear()
+
+    def _judged(self, rows: Columns, row: npt.NDArray[np.intp]) -> _Seen:
+        """Those of the rows that change a count."""
+        port, flow = rows["resp_port"][row], rows["flow_id"][row]
+        said = rows["resp_payload_total"][row].astype(np.int64)
+        service = np.searchsorted(_PORTS, port)
+        short = rows["last_ns"][row] - rows["first_ns"][row] <= LONGEST_S * SECOND
+        fits = short & (said >= _LEAST[service]) & (said <= _MOST[service])
+        closed = _IS_CLOSED[rows["conn_state"][row]]
+        refused, before = self._refusals.observe(flow, said, fits & ~closed, _REFUSAL[service])
+        tried, worth = refused | fits & closed, refused | closed | (before > 0)
+        return _Seen(row[worth], said[worth], tried[worth], closed[worth], before[worth])
 
     def _uncounted(
-        self, row: npt.NDArray[np.intp], flow_id: npt.NDArray[np.generic]
+        self,
+        row: npt.NDArray[np.intp],
+        flow_id: npt.NDArray[np.generic],
+        state: npt.NDArray[np.generic],
     ) -> npt.NDArray[np.intp]:
-        """Those rows whose flow closed just now: a last ACK may make it show up as closed again."""
+        """Those rows whose flow is open or closed just now: a last ACK may make it show up as
+        closed again.
+        """
         row = row[~np.isin(flow_id[row], self._counted)] if len(row) else row
-        told = flow_id[row[-len(self._counted) :]]
+        told = flow_id[row[_IS_CLOSED[state[row]]][-len(self._counted) :]]
         self._counted = np.concatenate((self._counted[len(told) :], told))
         return row
 
@@ -139,7 +183,7 @@ class LoginWindows:
         port: npt.NDArray[np.generic],
         ns: int,
     ) -> Table:
-        fast, slow = self._panes.totals(slots, ns)
+        fast, slow = np.maximum(self._panes.totals(slots, ns), 0)  # what is taken back came earlier
         tries = slow[:, _TRIES]
         mean = slow[:, _BYTES] / np.maximum(tries, 1)
         variance = np.maximum(slow[:, _SQUARES] / np.maximum(tries, 1) - mean**2, 0)

@@ -109,6 +109,20 @@ class World:
         )
         self.flows[int(at + lasts) + (5 if proto == TCP else 0)].append(common)
 
+    def goes_on(self, at: float, said: tuple[int, int], state: str = "S1") -> None:
+        """The last flow in a later tick: what both sides have said by then."""
+        row = next(
+            row
+            for rows in self.intervals.values()
+            for row in rows
+            if row["flow_id"] == self._number
+        )
+        self.intervals[int(at)].append(
+            row
+            | {"is_new": 0, "last_ns": START_NS + int(at * SECOND), "conn_state": STATES[state]}
+            | {"orig_payload_total": said[0], "resp_payload_total": said[1]}
+        )
+
     def answer_late(self, at: float, source: str, target: str, port: int) -> None:
         """An older TCP flow gets its first answer in the tick of `at`."""
         self.flow(at, source, target, port, "S1")

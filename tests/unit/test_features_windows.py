@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fortress.features.refusals import REMEMBERED
 from fortress.features.windows import TABLES, Windows
 from fortress.qsecbit import Pipeline
 from tests.detectors.world import ICMP, SECOND, START_NS, UDP, World, columns, mac
@@ -166,6 +167,39 @@ def test_logins_that_are_let_in_are_told_from_those_that_are_not() -> None:
     assert (login["tries"], login["others"]) == (7, 1)
     assert login["server_bytes"] == 2400
     assert login["spread"] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_refusal_counts_while_the_connection_is_open_and_not_again_when_it_closes() -> None:
+    world = World()
+    world.flow(0, "10.0.0.7", "10.0.0.1", 22, "S1", said=(1187, 1773))
+    world.goes_on(3, (1271, 1849))
+    assert _last(world, "logins")["tries"] == 1
+    world.goes_on(6, (1355, 1925))
+    world.goes_on(9, (1407, 1969), "SF")
+    world.flow(12, "10.0.0.7", "10.0.0.1", 22, said=(1407, 1969))
+    login = _last(world, "logins")
+    assert (login["tries"], login["others"], login["server_bytes"]) == (2, 0, 1969)
+
+
+def test_who_is_let_in_after_a_refusal_has_not_guessed() -> None:
+    world = World()
+    world.flow(0, "10.0.0.7", "10.0.0.1", 22, "S1", said=(1187, 1773))
+    world.goes_on(3, (1271, 1849))
+    world.goes_on(5, (5000, 9000))
+    world.goes_on(70, (5200, 9500), "SF")
+    world.flow(72, "10.0.0.7", "10.0.0.1", 22, said=(1407, 1969))
+    login = _last(world, "logins")
+    assert (login["tries"], login["others"], login["server_bytes"]) == (1, 1, 1969)
+
+
+def test_more_open_logins_than_are_remembered_are_counted_when_they_close(
+    rng: np.random.Generator,
+) -> None:
+    world = World()
+    for _ in range(2 * REMEMBERED + 7):
+        world.flow(0, "10.0.0.7", "10.0.0.1", 22, "S1", said=(1187, 1773))
+        world.goes_on(1 + int(rng.integers(9)), (1407, 1969), "SF")
+    assert _last(world, "logins")["tries"] == 2 * REMEMBERED + 7
 
 
 def test_a_rival_claim_names_the_side_that_nobody_asked() -> None:

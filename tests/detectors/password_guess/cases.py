@@ -12,6 +12,38 @@ def ssh(world: World) -> None:
         world.flow(number * 2, GUESSER, SERVER, 22, said=REFUSED_SSH, lasts=1.5)
 
 
+def ssh_four_at_once(world: World) -> None:
+    for number in range(4):
+        world.flow(number * 0.1, GUESSER, SERVER, 22, "S1", said=(1187, 1773), lasts=0.6)
+        for refusal in (1, 2):
+            said = 1187 + 84 * refusal, 1773 + 76 * refusal
+            world.goes_on(0.5 + number * 0.1 + 3.5 * refusal, said)
+        world.goes_on(11, (1407, 1969), "SF")
+
+
+def third_time_lucky(world: World) -> None:
+    for number in range(8):
+        begin = number * 15
+        world.flow(begin, "10.0.0.7", SERVER, 22, "S1", said=(1187, 1773), lasts=0.6)
+        world.goes_on(begin + 4, (1271, 1849))
+        world.goes_on(begin + 8, (3500, 8200))
+        world.goes_on(begin + 9, (3600, 8300), "SF")
+
+
+def tunnels(world: World) -> None:
+    for number in range(6):
+        world.flow(number, "10.0.0.7", SERVER, 22, "S1", said=(1900, 2600), lasts=0.6)
+
+
+def slow_line(world: World) -> None:
+    for number in range(20):
+        begin = number * 6
+        world.flow(begin, "10.0.0.7", SERVER, 22, "S1", said=(1300, 1200), lasts=0.6)
+        world.goes_on(begin + 1, (1500, 1250))
+        world.goes_on(begin + 2, (2600, 5200))
+        world.goes_on(begin + 3, (2700, 5400), "SF")
+
+
 def ssh_elsewhere(world: World) -> None:
     for number in range(12):
         world.flow(number * 2, GUESSER, SERVER, 2222, said=REFUSED_SSH, lasts=1.5)
@@ -72,6 +104,8 @@ def web(world: World) -> None:
 
 CASES = (
     Case("SSH passwords, one every two seconds", ssh, ALERT, GUESSER, SERVER, 1701, within_s=20),
+    Case("four SSH connections at once, three passwords in each", ssh_four_at_once, ALERT,
+         GUESSER, SERVER, 1701, within_s=5),
     Case("SSH on another port", ssh_elsewhere, ALERT, GUESSER, SERVER, 1701),
     Case("SSH passwords, one a minute", ssh_slow, ALERT, GUESSER, SERVER, 1701),
     Case("FTP passwords", ftp, ALERT, GUESSER, SERVER, 1702, within_s=20),
@@ -79,11 +113,14 @@ CASES = (
     Case("telnet passwords", telnet, ALERT, GUESSER, SERVER, 1704, within_s=30),
     Case("somebody who forgot the password", forgotten_password, NOTICE),
     Case("a deployment by SSH, command by command", deployment, QUIET),
+    Case("somebody who mistypes the password first, again and again", third_time_lucky, QUIET),
+    Case("six SSH tunnels that stay open", tunnels, QUIET),
+    Case("a deployment by SSH over a slow line", slow_line, QUIET),
     Case("a backup over SSH", backup, QUIET),
     Case("file transfers over FTP", file_transfers, QUIET),
     Case("a monitor that looks whether SSH is there", port_check, QUIET),
     Case("the same sizes on a port without passwords", web, QUIET),
-)
+)  # fmt: skip
 CAPTURES = (
     Recorded("guessing SSH", ALERT, "password_guess_ssh.pcap.zst", host="192.168.77.66",
              target="192.168.77.10", signature_id=1701),
