@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from fortress.verdict import Finding, Notice, Score, Verdict
 
 HEAD = "0001"  # the newest revision in migrations/versions
 LOCK = 0x666F727472657373  # "fortress": one process at a time makes a PostgreSQL schema
+PERMISSIONS = 0o640  # as the EVE file has: what is stored names people's devices
 BUSY_TIMEOUT_MS = 5000  # how long SQLite waits for another writer
 SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
@@ -152,7 +154,7 @@ def _engine(text_url: str) -> tuple[str, Engine]:
         url = make_url(text_url)
         shown = url.render_as_string(hide_password=True)
         if url.get_backend_name() == "sqlite":
-            _make_folder(url, shown)
+            _make_file(url, shown)
             engine = create_engine(url)
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
@@ -165,14 +167,17 @@ def _engine(text_url: str) -> tuple[str, Engine]:
     return shown, engine
 
 
-def _make_folder(url: URL, shown: str) -> None:
+def _make_file(url: URL, shown: str) -> None:
+    """An empty file with our permissions where there is none: SQLite's -wal and -shm take its."""
     if not url.database or url.database == ":memory:":
         raise StoreError(f"store {shown}: names no file (sqlite:///FILE)")
-    folder = Path(url.database).parent
+    file = Path(url.database)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            os.close(os.open(file, os.O_CREAT | os.O_CLOEXEC, PERMISSIONS))
     except OSError as error:
-        raise StoreError(f"store {shown}: cannot make {folder}: {error.strerror}") from error
+        raise StoreError(f"store {shown}: cannot make {file}: {error.strerror}") from error
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -1,5 +1,6 @@
 """What the store promises, on SQLite and on PostgreSQL alike: one suite, two real databases."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -146,6 +147,18 @@ def test_opening_again_keeps_what_is_there(url: str) -> None:
         store.write(run, [FINDING])
     with Store(url) as store:
         assert store.findings(run) == [FINDING]
+
+
+def test_a_new_file_and_its_journals_are_not_for_everyone_to_read(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with Store(f"sqlite:///{tmp_path}/fortress.sqlite") as store:
+            store.begin_run(["a.pcap"], "0.1.0")
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    names = ("fortress.sqlite", "fortress.sqlite-wal", "fortress.sqlite-shm")
+    assert modes == dict.fromkeys(names, 0o640)
 
 
 def test_two_processes_may_write_at_once(url: str) -> None:
