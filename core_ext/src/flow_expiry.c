@@ -74,7 +74,17 @@ __attribute__((constructor)) static void look_at_processor(void)
 }
 #endif
 
-/* Slots whose deadline is not after `limit`, from look_at on: up to `capacity`. Asks for their records. */
+static void prefetch_record(const struct fx_flow_table *t, fx_u32 slot)
+{
+	const char *flow = (const char *)&t->flows[slot], *cold = (const char *)&t->cold[slot];
+
+	for (size_t at = 0; at < sizeof(struct fx_flow); at += 64)
+		__builtin_prefetch(flow + at, 1);
+	__builtin_prefetch(cold, 1);
+	__builtin_prefetch(cold + sizeof(struct fx_flow_cold) - 1, 1);
+}
+
+/* Slots whose deadline is not after `limit`, from look_at on: up to `capacity`. Asks for their memory. */
 static int collect_due(struct fx_flow_table *t, fx_u16 limit, fx_u32 *slots, int capacity)
 {
 	int count = 0;
@@ -91,7 +101,7 @@ static int collect_due(struct fx_flow_table *t, fx_u16 limit, fx_u32 *slots, int
 				continue;
 			if (count == capacity)
 				return count;
-			__builtin_prefetch(&t->flows[t->look_at], 1);
+			prefetch_record(t, t->look_at);
 			slots[count++] = t->look_at;
 		}
 	}
@@ -100,8 +110,11 @@ static int collect_due(struct fx_flow_table *t, fx_u16 limit, fx_u32 *slots, int
 
 int fx_flows_overdue(struct fx_flow_table *t, fx_i64 now_ns, fx_u32 *slots, int capacity)
 {
-	fx_i64 second = now_ns / FX_SECOND_NS - t->deadline_base_s;
-	fx_u16 limit = second < FX_NO_DEADLINE ? (fx_u16)second : FX_NO_DEADLINE - 1;
+	/* In the second of its deadline a flow is over or not yet; at the begin of that second no flow is. */
+	const int is_whole = now_ns % FX_SECOND_NS == 0;
+	const fx_i64 second = now_ns / FX_SECOND_NS - t->deadline_base_s;
+	const fx_u16 limit = second - is_whole < FX_NO_DEADLINE ? (fx_u16)(second - is_whole) :
+								  FX_NO_DEADLINE - 1;
 	int due, over = 0;
 
 	do {
@@ -109,7 +122,8 @@ int fx_flows_overdue(struct fx_flow_table *t, fx_i64 now_ns, fx_u32 *slots, int 
 		for (int i = 0; i < due; i++) {
 			const struct fx_flow *f = &t->flows[slots[i]];
 
-			if (now_ns - fx_flow_last_ns(f) > t->timeouts_ns[fx_flow_closing(f)])
+			if (t->deadlines[slots[i]] < second ||
+			    now_ns - fx_flow_last_ns(f) > t->timeouts_ns[fx_flow_closing(f)])
 				slots[over++] = slots[i];
 		}
 	} while (due && !over);

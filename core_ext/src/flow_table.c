@@ -124,7 +124,7 @@ fx_u32 fx_flow_find(const struct fx_flow_table *t, const struct fx_packet *p,
 
 		if (entry.slot_plus_1 == 0)
 			return FX_NO_SLOT;
-		if (entry.hash == probe->hash &&
+		if (fx_hash_is_same(entry.hash, probe->hash) &&
 		    fx_flow_side(&t->flows[entry.slot_plus_1 - 1], p, &probe->tail) >= 0)
 			return entry.slot_plus_1 - 1;
 	}
@@ -222,12 +222,13 @@ void fx_flow_begin(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet 
 	struct fx_flow_cold *c = &t->cold[slot];
 	int turned = is_answer(p);
 
-	memset(f, 0, sizeof(*f));
-	memset(c, 0, sizeof(*c));
+	fx_clear_lines(f, (int)(sizeof(*f) / 64));
+	fx_clear_lines(c, 1);
+	memset((fx_u8 *)c + 64, 0, sizeof(*c) - 64);
 	f->addr[turned] = p->src_addr;
 	f->addr[!turned] = p->dst_addr;
 	f->tail = turned ? probe->tail.backward : probe->tail.forward;
-	f->hash = probe->hash;
+	f->hash = probe->hash ^ (fx_u32)fx_flow_side(f, p, &probe->tail);
 	f->last_ns[0] = f->last_ns[1] = f->first_ns = p->time_ns;
 	f->gaps.smallest_ns = INFINITY;
 	f->bits = turned ? FX_FLOW_TURNED : 0;
@@ -247,7 +248,7 @@ void fx_flow_begin(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet 
 	c->tunnel = p->tunnel;
 	put_mac(c, turned, p->src_mac);
 	put_mac(c, !turned, p->dst_mac);
-	index_put(t, probe->hash, slot);
+	index_put(t, f->hash, slot);
 	if (++t->active > t->peak)
 		t->peak = t->active;
 }
@@ -257,13 +258,6 @@ void fx_flow_prefetch_end(const struct fx_flow_table *t, fx_u32 slot)
 	const struct fx_flow *f = &t->flows[slot];
 
 	__builtin_prefetch(&t->index[fx_index_home(t, f->hash)], 1);
-	__builtin_prefetch(&f->gaps, 1);
-	__builtin_prefetch(&f->side[0]);
-	__builtin_prefetch(&f->side[0].window_sum);
-	__builtin_prefetch(&f->side[1]);
-	__builtin_prefetch(&f->side[1].window_sum);
-	__builtin_prefetch(&t->cold[slot], 1);
-	__builtin_prefetch((const char *)(&t->cold[slot] + 1) - 1, 1);
 }
 
 void fx_flow_end(struct fx_flow_table *t, fx_u32 slot, enum fx_end_reason reason)

@@ -19,7 +19,10 @@ enum {
 	FX_NO_DEADLINE = 0xffff /* no flow here */
 };
 
-/* Open addressing, linear probing from hash * size / 2^32; slot_plus_1 0 = empty. */
+/*
+ * Open addressing, linear probing from hash * size / 2^32; slot_plus_1 0 = empty. The lowest bit of a hash is not of
+ * the key: it tells a packet from its answer, and of a flow it is that of the originator's packets.
+ */
 struct fx_index_entry {
 	fx_u32 hash;
 	fx_u32 slot_plus_1;
@@ -29,7 +32,8 @@ struct fx_index_entry {
 struct fx_probe {
 	struct fx_flow_tail tail;
 	fx_u32 hash;
-	fx_u32 slot; /* where the flow was when the block was looked up: a guess */
+	fx_u32 slot; /* where the flow was when the block was looked up: a guess, ... */
+	fx_u32 side; /* ... and which end would have sent the packet */
 };
 
 struct fx_flow_table {
@@ -82,7 +86,7 @@ fx_u32 fx_flow_slot_take(struct fx_flow_table *t, fx_u32 unread);
 void fx_flow_begin(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet *p,
 		   const struct fx_probe *probe);
 
-/* Asks for the memory that the end of a flow and its row touch. */
+/* Asks for the part of the index that the end of a flow touches. */
 void fx_flow_prefetch_end(const struct fx_flow_table *t, fx_u32 slot);
 /* Takes a flow off the index. Its slot is free at once unless it waits for its interval row. */
 void fx_flow_end(struct fx_flow_table *t, fx_u32 slot, enum fx_end_reason reason);
@@ -113,7 +117,25 @@ FX_INLINE void fx_deadline_put(struct fx_flow_table *t, fx_u32 slot, const struc
 
 FX_INLINE fx_u32 fx_index_home(const struct fx_flow_table *t, fx_u32 hash)
 {
-	return (fx_u32)((fx_u64)hash * t->index_size >> 32);
+	return (fx_u32)((fx_u64)(hash >> 1) * t->index_size >> 31);
+}
+
+/* Whether hashes are of the same key, of a packet or its answer. */
+FX_INLINE int fx_hash_is_same(fx_u32 a, fx_u32 b)
+{
+	return (a ^ b) < 2;
+}
+
+/* Whether this end of the flow sent the packet. */
+FX_INLINE int fx_flow_is_side(const struct fx_flow *f, const struct fx_packet *p,
+			      const struct fx_flow_tail *tail, fx_u32 side)
+{
+	const fx_u8 *a = f->addr[side].octets, *b = f->addr[side ^ 1].octets;
+	const fx_u8 *from = p->src_addr.octets, *to = p->dst_addr.octets;
+
+	return !((fx_load64(a) ^ fx_load64(from)) | (fx_load64(a + 8) ^ fx_load64(from + 8)) |
+		 (fx_load64(b) ^ fx_load64(to)) | (fx_load64(b + 8) ^ fx_load64(to + 8)) |
+		 (f->tail ^ (side ? tail->backward : tail->forward)));
 }
 
 /* Which end sent the packet, or -1: another flow's packet. */

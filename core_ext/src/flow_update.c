@@ -62,7 +62,7 @@ static fx_f32 entropy(const fx_u8 *octets, fx_u32 count)
 	fx_u64 sum = 0;
 	double bits;
 
-	memset(seen, 0, sizeof(seen));
+	fx_clear_lines(seen, (int)(sizeof(seen) / 64));
 #pragma GCC unroll 8
 	for (fx_u32 i = 0; i < count; i++)
 		sum += entropy_steps[++seen[octets[i]]];

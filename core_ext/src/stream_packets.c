@@ -19,24 +19,25 @@ static void look_up(struct fx_stream *s)
 	for (fx_u32 i = 0; i < s->block_count; i++) {
 		struct fx_probe *probe = &s->probes[i];
 		const struct fx_flow *f;
+		const struct fx_side *side;
 		fx_u32 at;
 
 		if (!s->packets[i].ip_version)
 			continue;
 		probe->slot = FX_NO_SLOT;
 		at = fx_index_home(t, probe->hash);
-		while (t->index[at].slot_plus_1 && t->index[at].hash != probe->hash)
+		while (t->index[at].slot_plus_1 && !fx_hash_is_same(t->index[at].hash, probe->hash))
 			at = at + 1 == t->index_size ? 0 : at + 1;
 		if (!t->index[at].slot_plus_1)
 			continue;
 		probe->slot = t->index[at].slot_plus_1 - 1;
 		f = &t->flows[probe->slot];
-		__builtin_prefetch(f);
+		probe->side = (t->index[at].hash ^ probe->hash) & 1;
+		side = &f->side[probe->side];
+		__builtin_prefetch(f, 1);
 		__builtin_prefetch(&f->gaps, 1);
-		__builtin_prefetch(&f->side[0], 1);
-		__builtin_prefetch(&f->side[0].window_sum, 1);
-		__builtin_prefetch(&f->side[1], 1);
-		__builtin_prefetch(&f->side[1].window_sum, 1);
+		__builtin_prefetch(side, 1);
+		__builtin_prefetch(&side->window_sum, 1);
 	}
 }
 
@@ -50,6 +51,7 @@ int fx_stream_refill(struct fx_stream *s)
 		const struct fx_frame *frame = &s->frames[i];
 		struct fx_packet *p = &s->packets[i];
 		struct fx_probe *probe = &s->probes[i];
+		fx_u32 order;
 
 		p->time_ns = frame->time_ns;
 		if (fx_unlikely((fx_u64)frame->time_ns > FX_TIME_MAX))
@@ -60,9 +62,11 @@ int fx_stream_refill(struct fx_stream *s)
 		if (fx_unlikely(!p->ip_version))
 			continue;
 		probe->tail = fx_flow_tail_make(p);
-		probe->hash = (fx_u32)(fx_flow_hash(&p->src_addr, &p->dst_addr, probe->tail.forward,
-						    &s->table.key) >>
-				       32);
+		probe->hash =
+			(fx_u32)(fx_flow_hash_order(&p->src_addr, &p->dst_addr, probe->tail.forward,
+						    &s->table.key, &order) >>
+				 32);
+		probe->hash = (probe->hash & ~1u) | order;
 		__builtin_prefetch(&s->table.index[fx_index_home(&s->table, probe->hash)]);
 	}
 	look_up(s);
@@ -71,7 +75,7 @@ int fx_stream_refill(struct fx_stream *s)
 
 /* Why the packet cannot belong to this flow any more, or FX_END_NONE. */
 static enum fx_end_reason over_before(const struct fx_flow_table *t, const struct fx_flow *f,
-				      const struct fx_packet *p)
+				      int side, const struct fx_packet *p)
 {
 	int closing = fx_flow_closing(f);
 
@@ -81,7 +85,7 @@ static enum fx_end_reason over_before(const struct fx_flow_table *t, const struc
 			p->proto == FX_PROTO_TCP))
 		return FX_END_PORT_REUSE;
 	if (fx_unlikely(p->time_ns - f->first_ns >= t->active_timeout_ns ||
-			(f->side[0].pkts | f->side[1].pkts) & FX_SIDE_PKTS_MAX))
+			f->side[side].pkts & FX_SIDE_PKTS_MAX))
 		return FX_END_ACTIVE;
 	return FX_END_NONE;
 }
@@ -125,17 +129,16 @@ static enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i)
 	fx_u32 slot = probe->slot;
 	enum fx_end_reason reason;
 	enum fx_step step;
-	int side = -1;
+	int side = (int)probe->side;
 
-	if (fx_likely(slot != FX_NO_SLOT))
-		side = fx_flow_side(&t->flows[slot], p, &probe->tail);
-	if (fx_unlikely(side < 0)) {
+	if (fx_unlikely(slot == FX_NO_SLOT ||
+			!fx_flow_is_side(&t->flows[slot], p, &probe->tail, probe->side))) {
 		slot = fx_flow_find(t, p, probe);
 		if (slot != FX_NO_SLOT)
 			side = fx_flow_side(&t->flows[slot], p, &probe->tail);
 	}
 	if (fx_likely(slot != FX_NO_SLOT)) {
-		reason = over_before(t, &t->flows[slot], p);
+		reason = over_before(t, &t->flows[slot], side, p);
 		if (fx_unlikely(reason != FX_END_NONE)) {
 			if (!fx_stream_has_flow_room(s, b))
 				return FX_STEP_BATCH_FULL;
@@ -177,14 +180,18 @@ static int wants_row(const struct fx_stream *s, const struct fx_packet *p)
 	       (s->options.packet_rows == FX_PACKET_ROWS_CONTROL && is_control(p));
 }
 
-static void count_packet(struct fx_stream *s, const struct fx_packet *p)
+/* What every packet counts into, kept in registers. */
+struct sums {
+	fx_u64 bytes, captured_bytes, truncated;
+};
+
+FX_INLINE void count_packet(struct fx_stream *s, const struct fx_packet *p, struct sums *sums)
 {
 	fx_stream_stats *stats = &s->stats;
 
-	stats->packets++;
-	stats->bytes += p->wire_bytes;
-	stats->captured_bytes += p->captured_bytes;
-	stats->truncated += p->captured_bytes < p->wire_bytes;
+	sums->bytes += p->wire_bytes;
+	sums->captured_bytes += p->captured_bytes;
+	sums->truncated += p->captured_bytes < p->wire_bytes;
 	if (fx_unlikely(p->decode != FX_DECODE_OK)) {
 		stats->undecodable += !p->ip_version;
 		stats->malformed += (fx_u64)fx_decode_is_malformed(p->decode);
@@ -222,7 +229,8 @@ static void open_tick(struct fx_stream *s, const struct fx_packet *p)
 	s->tick_end_ns = s->limit_ns = s->tick_ns + tick;
 }
 
-enum fx_step fx_stream_take_packets(struct fx_stream *s, fx_batch *b)
+/* Packets of the block; the caller adds their sums up. */
+FX_INLINE enum fx_step take_block(struct fx_stream *s, fx_batch *b, struct sums *sums)
 {
 	const int some_rows = s->options.packet_rows != FX_PACKET_ROWS_NONE;
 
@@ -254,9 +262,22 @@ enum fx_step fx_stream_take_packets(struct fx_stream *s, fx_batch *b)
 			if (fx_unlikely(step != FX_STEP_GO_ON || s->phase != FX_TAKE_PACKETS))
 				return step;
 		}
-		count_packet(s, p);
+		count_packet(s, p, sums);
 		if (row)
 			s->rows[s->row_count++] = (fx_u8)s->block_at;
 	}
 	return FX_STEP_GO_ON;
+}
+
+enum fx_step fx_stream_take_packets(struct fx_stream *s, fx_batch *b)
+{
+	struct sums sums = { 0 };
+	fx_u32 from = s->block_at;
+	enum fx_step step = take_block(s, b, &sums);
+
+	s->stats.packets += s->block_at - from;
+	s->stats.bytes += sums.bytes;
+	s->stats.captured_bytes += sums.captured_bytes;
+	s->stats.truncated += sums.truncated;
+	return step;
 }

@@ -140,14 +140,23 @@ FX_INLINE fx_u64 fx_hash_end(const fx_addr *addr, fx_u64 port, const struct fx_h
 	return fx_fold(fx_fold(high ^ key->words[0], low ^ key->words[1]), port ^ key->words[2]);
 }
 
-/* The same for a packet and its answer. */
+/* The same for a packet and its answer; *order tells them apart, unless both ends hash to the same. */
+FX_INLINE fx_u64 fx_flow_hash_order(const fx_addr *source, const fx_addr *destination, fx_u64 tail,
+				    const struct fx_hash_key *key, fx_u32 *order)
+{
+	fx_u64 from = fx_hash_end(source, tail & 0xffff, key);
+	fx_u64 to = fx_hash_end(destination, tail >> 16 & 0xffff, key);
+
+	*order = from > to;
+	return fx_fold((from + to) ^ key->words[3], (tail >> 32) ^ key->words[0]);
+}
+
 FX_INLINE fx_u64 fx_flow_hash(const fx_addr *source, const fx_addr *destination, fx_u64 tail,
 			      const struct fx_hash_key *key)
 {
-	fx_u64 ends = fx_hash_end(source, tail & 0xffff, key) +
-		      fx_hash_end(destination, tail >> 16 & 0xffff, key);
+	fx_u32 order;
 
-	return fx_fold(ends ^ key->words[3], (tail >> 32) ^ key->words[0]);
+	return fx_flow_hash_order(source, destination, tail, key, &order);
 }
 
 #endif
