@@ -16,8 +16,9 @@ import pyarrow as pa
 from fortress_core import CaptureError, Column, Stream, StreamOptions, open_capture
 
 from fortress.archive.arrow import SEQUENCE, array, flow_columns, schema
+from fortress.archive.faults import openable, refused, told
 from fortress.archive.files import ROW_GROUP, FlowFile, format_of
-from fortress.errors import InputError, OutputError, UsageError
+from fortress.errors import OutputError, UsageError
 
 BATCH_PACKETS = 16_384
 
@@ -57,7 +58,8 @@ def export(
     chosen = choose(names)
     make = format_of(out)
     arrow = schema(chosen)
-    with _capture(paths, chosen, limits) as stream, _written(out) as file:
+    found, missed = openable(paths)
+    with _capture(found, chosen, limits) as stream, _written(out) as file:
         writer = make(file, arrow)
         rows = _Rows(writer, arrow)
         for batch in stream:
@@ -68,12 +70,9 @@ def export(
         rows.flush()
         writer.close()
         stats = stream.stats()
-        damages = tuple(
-            f"{damage.path}: damaged at byte {damage.offset}: {damage.message}"
-            for damage in stream.damages()
-        )
-    found = tuple(column.name for column in chosen)
-    return Exported(rows.written, stats.packets, found, damages, stop.is_set())
+        damages = tuple(map(told, (*missed, *stream.damages())))
+    columns = tuple(column.name for column in chosen)
+    return Exported(rows.written, stats.packets, columns, damages, stop.is_set())
 
 
 def choose(names: Sequence[str] | None) -> list[Column]:
@@ -128,7 +127,7 @@ def _capture(paths: Sequence[str], chosen: Sequence[Column], limits: Limits) -> 
         ) as stream:
             yield stream
     except CaptureError as error:
-        raise InputError(f"{error.path}: byte {error.offset}: {error.message}") from error
+        raise refused(error) from error
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from fortress.cli.running import INTERRUPTED
 from fortress.errors import FortressError
 
 COMMANDS = (up, replay, flows, agent, model, config, doctor, columns)
+
+GARBAGE_AFTER = 50_000  # containers more than before
 
 DESCRIPTION = """\
 Fortress watches the traffic of a small network, finds attacks, and condenses
@@ -50,13 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     # numpy's BLAS starts a thread a core when it is imported; nothing here multiplies matrices.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Imports make objects by the hundred thousand and no garbage: look for it less often.
+    gc.set_threshold(GARBAGE_AFTER)
     # pydantic would look through every installed package for plugins of its own.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
     except FortressError as error:
-        print(f"fortress: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"fortress: {line}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -169,9 +169,10 @@ def _screen(replay: Replay, json: bool) -> Iterator[Callable[[Moment], None] | N
 def _print_summary(replay: Replay, report: Report, written: Mapping[str, str]) -> None:
     from rich.console import Console
 
+    from fortress.archive.faults import name_of
     from fortress.cli.summary import summary
 
-    names = [Path(path).name for path in replay.paths]
+    names = [Path(name_of(path)).name for path in replay.paths]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     title = ", ".join(names[:3]) + more
     console = Console(highlight=False)

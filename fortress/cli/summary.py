@@ -173,7 +173,7 @@ def _sensor(report: Report) -> RenderableType | None:
         (stats.drops, "packets dropped before we saw them"),
         (stats.evictions, "flows evicted from a full table"),
         (stats.rows_lost, "rows beyond the bound of a tick"),
-        (stats.damages, "damaged files"),
+        (stats.damages, "damaged or missing files"),
         (stats.malformed, "packets with contradictory headers"),
         (stats.absurd_lengths, "packets with an absurd length"),
         (stats.clock_steps, "steps of the clock"),

@@ -61,8 +61,13 @@ def random_frames(count: int, seed: int) -> bytes:
 # name → (contents, exit code, packets that must be seen, words on standard error)
 BROKEN: dict[str, tuple[Callable[[], bytes], int, int, str]] = {
     "empty file": (lambda: b"", 1, 0, "empty"),
-    "wrong magic": (lambda: b"this is no capture at all, only text\n" * 9, 1, 0, "byte 0"),
-    "half a header": (lambda: header()[:10], 1, 0, "byte"),
+    "wrong magic": (
+        lambda: b"this is no capture at all, only text\n" * 9,
+        1,
+        0,
+        "not a capture file",
+    ),
+    "half a header": (lambda: header()[:10], 1, 0, "10 of 24 octets"),
     "header alone": (header, 0, 0, ""),
     "cut within a packet": (lambda: sound()[:-3], 3, 99, "byte"),
     "cut within a record header": (lambda: sound() + b"\0" * 7, 3, 100, "byte"),
@@ -78,7 +83,12 @@ BROKEN: dict[str, tuple[Callable[[], bytes], int, int, str]] = {
         100,
         "byte",
     ),
-    "gzip cut short": (lambda: gzip.compress(sound(5000), mtime=0)[:-200], 3, 1, "byte"),
+    "gzip cut short": (
+        lambda: gzip.compress(sound(5000), mtime=0)[:-200],
+        3,
+        1,
+        " of what it unpacks to: ",
+    ),
     "wire lengths of 0 and 4 GB": (
         lambda: joined(
             record(udp(1, 53), START_S + n, wire=0 if n % 2 else 2**32 - 1) for n in range(10)

@@ -130,6 +130,7 @@ def test_a_broken_capture_is_told_and_what_stands_before_the_damage_is_analysed(
     done = fortress("replay", path, "--json", "--batch-packets", 16, state=tmp_path)
     assert done.code == code, (done.err, done.out[-500:])
     assert words in done.err
+    assert ("damaged at byte" in done.err) == (code == 3)
     if code:
         assert str(path) in done.err
     if code != 1:
@@ -208,6 +209,51 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     assert done.code == 1
     assert "none.pcap" in done.err
     assert "No such file" in done.err
+
+
+def test_a_file_that_is_missing_does_not_hide_the_others(tmp_path: Path) -> None:
+    first = captures.write(tmp_path, "first", captures.sound(50))
+    later = captures.joined(captures.packets(50, captures.START_S + 30))
+    last = captures.write(tmp_path, "last", later)
+    for files in (["none", first, last], [first, "none", last], [first, last, "none", "nor"]):
+        done = fortress("replay", *files, "--json", state=tmp_path, cwd=tmp_path)
+        missing = [name for name in files if name in ("none", "nor")]
+        assert (done.code, done.stats["packets"]) == (3, 100)
+        assert done.stats["damages"] == len(missing)
+        wanted = [f"fortress: {name}: cannot open: No such file or directory" for name in missing]
+        assert done.err.splitlines() == wanted
+        notices = [event["notice"] for event in done.of("notice")]
+        assert [one["path"] for one in notices if one["kind"] == "damage"] == missing
+    out = tmp_path / "x.csv"
+    done = fortress("flows", "none", first, "-o", out, state=tmp_path, cwd=tmp_path)
+    assert (done.code, out.exists(), "none: cannot open" in done.err) == (3, True, True)
+
+
+def test_when_every_file_is_missing_each_is_named_and_nothing_is_analysed(tmp_path: Path) -> None:
+    done = fortress("replay", "none", "nor", "--json", state=tmp_path, cwd=tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert [line.split(": ")[1] for line in done.err.splitlines()] == ["none", "nor"]
+
+
+@pytest.mark.parametrize(
+    ("contents", "code", "words"),
+    [
+        (captures.sound()[:-3], 3, "fortress: standard input: damaged at byte "),
+        (b"nothing of the kind" * 9, 1, "fortress: standard input: not a capture file"),
+    ],
+)
+def test_standard_input_has_a_name(contents: bytes, code: int, words: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*FORTRESS, "replay", "-"],
+        input=contents,
+        capture_output=True,
+        check=False,
+        timeout=60,
+        env=environment(tmp_path),
+    )
+    assert done.returncode == code
+    assert done.stderr.decode().startswith(words)
+    assert ("replay of standard input" in done.stdout.decode()) == (code == 3)
 
 
 def test_a_folder_is_no_capture(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ capture gives the same events whatever the batch size.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Literal
 
-from fortress_core import Batch, CaptureError, Stream, StreamOptions, open_capture
+from fortress_core import Batch, CaptureError, Damage, Stream, StreamOptions, open_capture
 
 from fortress import config
+from fortress.archive.faults import openable, refused, told
 from fortress.errors import InputError
 from fortress.events import FlowLines, Stats, is_alert
 from fortress.inference import FlowClassifier, Registry
@@ -72,8 +74,10 @@ def run(
     """
     started_s = time.monotonic()
     pipeline = _pipeline(settings)
+    found, missed = openable(replay.paths)
+    replay = dataclasses.replace(replay, paths=tuple(found))
     with _stream(replay, settings, pipeline) as stream:
-        loop = _Loop(replay, pipeline, stream, outputs)
+        loop = _Loop(replay, pipeline, stream, outputs, missed)
         pace = Pace(stop) if replay.speed == "real" else None
         for batch in _batches(stream):
             if loop.take(batch):
@@ -90,12 +94,18 @@ def run(
 
 class _Loop:
     def __init__(
-        self, replay: Replay, pipeline: Pipeline, stream: Stream, outputs: Outputs
+        self,
+        replay: Replay,
+        pipeline: Pipeline,
+        stream: Stream,
+        outputs: Outputs,
+        missed: tuple[Damage, ...],
     ) -> None:
         self._pipeline = pipeline
         self._stream = stream
         self._outputs = outputs
         self._flow_lines = replay.flow_lines
+        self._missed = missed
         self._report = Report()
         self._gate = ScoreGate()
         self._intervals = Gathered(pipeline.reads_interval_columns)
@@ -130,11 +140,8 @@ class _Loop:
     def end(self, seconds: float, interrupted: bool) -> Report:
         """Say what was damaged and what it all amounted to."""
         stats = self._stream.stats()
-        damages = self._stream.damages()
-        self._report.damages = tuple(
-            f"{damage.path}: damaged at byte {damage.offset}: {damage.message}"
-            for damage in damages
-        )
+        damages = (*self._missed, *self._stream.damages())
+        self._report.damages = tuple(map(told, damages))
         for damage, message in zip(damages, self._report.damages, strict=True):
             facts: dict[str, float | int | str] = {"path": damage.path, "offset": damage.offset}
             self._say_notice(Notice(stats.last_ns, "damage", message, facts))
@@ -227,7 +234,7 @@ def _stream(replay: Replay, settings: config.Settings, pipeline: Pipeline) -> It
         ) as stream:
             yield stream
     except CaptureError as error:
-        raise InputError(f"{error.path}: byte {error.offset}: {error.message}") from error
+        raise refused(error) from error
 
 
 def _batches(stream: Stream) -> Iterator[Batch]:
