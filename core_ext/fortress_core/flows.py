@@ -43,6 +43,11 @@ class Rows(Mapping[str, NDArray[Any]]):
         """How many rows the table has now."""
         return int(self._state.rows[self._table])
 
+    def views(self) -> dict[str, NDArray[Any]]:
+        """All columns at once: quicker where most of them are read."""
+        rows = self._state.rows[self._table]
+        return {name: array[:rows] for name, array in self._arrays.items()}
+
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self._arrays[name][: self._state.rows[self._table]]
 

@@ -22,6 +22,7 @@ from fortress.features.keys import (
     UInt64,
     address_key,
     group,
+    is_among,
     words,
 )
 from fortress.features.panes import MINUTE, SECOND, Panes
@@ -99,7 +100,7 @@ class ClaimWindows:
         same = group(keys)
         slots, fresh = self.table.admit(same, ns)
         if len(fresh):
-            begun = np.isin(slots, fresh)
+            begun = is_among(slots, fresh)
             first = row[same.first[begun]]
             self._high[slots[begun]], self._low[slots[begun]] = (
                 sender.high[first],
@@ -189,7 +190,7 @@ class ClaimWindows:
             "guilty_claims": np.where(by_rival, minute[:, _RIVAL], minute[:, _HOLDER]),
             "disputed": disputed[chosen],
             "unrequested": unrequested[chosen],
-            "gateway": np.isin(guilty, gateways) | np.isin(other, gateways),
+            "gateway": is_among(guilty, gateways) | is_among(other, gateways),
             "guilty_addresses": addresses,
             "own_high": np.where(own == ABSENT, 0, self._high[own]),
             "own_low": np.where(own == ABSENT, 0, self._low[own]),

@@ -97,7 +97,13 @@ def _same(value: Float32) -> Float32:
 
 
 def _is(*protocols: int) -> Callable[[Float32], Float32]:
-    return lambda proto: np.isin(proto, protocols).astype(np.float32)
+    def compute(proto: Float32) -> Float32:
+        found = np.zeros(len(proto), np.bool_)
+        for one in protocols:
+            found |= proto == one
+        return found.astype(np.float32)
+
+    return compute
 
 
 def _full_size(size: Float32) -> Float32:

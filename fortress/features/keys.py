@@ -8,7 +8,7 @@ for 40,000 of them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -138,6 +138,26 @@ def group(keys: UInt64) -> Groups:
     starts = np.flatnonzero(begins)
     first = np.minimum.reduceat(order, starts) if len(starts) else order
     return Groups(ordered[starts], first, of_row)
+
+
+def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The different values, sorted; np.unique without what it imports and looks at for the few
+    values that a tick brings.
+    """
+    ordered = np.sort(values)
+    begins = np.empty(len(ordered), np.bool_)
+    begins[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+    return ordered[begins]
+
+
+def is_among(values: npt.NDArray[Any], some: npt.NDArray[Any]) -> Bool:
+    """Whether each value is one of some; np.isin takes ten times as long for the few of a tick."""
+    if not len(some):
+        return np.zeros(len(values), np.bool_)
+    ordered = np.sort(some)
+    at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    return np.asarray(ordered[at] == values, np.bool_)
 
 
 class KeyTable:

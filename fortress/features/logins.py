@@ -22,6 +22,7 @@ from fortress.features.keys import (
     address_key,
     as_host,
     group,
+    is_among,
     joint_key,
     words,
 )
@@ -171,7 +172,7 @@ class LoginWindows:
         """Those rows whose flow is open or closed just now: a last ACK may make it show up as
         closed again.
         """
-        row = row[~np.isin(flow_id[row], self._counted)] if len(row) else row
+        row = row[~is_among(flow_id[row], self._counted)] if len(row) else row
         told = flow_id[row[_IS_CLOSED[state[row]]][-len(self._counted) :]]
         self._counted = np.concatenate((self._counted[len(told) :], told))
         return row

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fortress.features import claims, fans, floods, logins, rhythm, rows
-from fortress.features.keys import KeyTable, UInt64, is_group, is_private, is_v4, words
+from fortress.features.keys import KeyTable, UInt64, distinct, is_group, is_private, is_v4, words
 from fortress.features.rows import Columns, Table
 
 TABLES: Mapping[str, Mapping[str, str]] = {
@@ -131,7 +131,7 @@ class Windows:
 
 
 def _learned(known: UInt64, found: list[UInt64], most: int) -> UInt64:
-    return np.unique(np.concatenate((known, *found)))[:most]
+    return distinct(np.concatenate((known, *found)))[:most]
 
 
 def _count(columns: Columns) -> int:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import ipaddress
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
 from fortress_core import format_addr, format_mac
@@ -103,11 +103,14 @@ def mac_text(mac: int) -> str:
 
 def community_id(source: str, target: str, source_port: int, port: int, proto: int) -> str:
     """The flow's community id, version 1 with seed 0 (github.com/corelight/community-id-spec)."""
-    one = ipaddress.ip_address(source).packed, source_port
-    other = ipaddress.ip_address(target).packed, port
+    one, other = (_packed(source), source_port), (_packed(target), port)
     (low, low_port), (high, high_port) = sorted((one, other))
     text = struct.pack("!H", 0) + low + high + struct.pack("!BBHH", proto, 0, low_port, high_port)
     return "1:" + base64.b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode()
+
+
+def _packed(address: str) -> bytes:
+    return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
 
 
 def _of_pair(values: Mapping[str, Any], tick: Evidence) -> dict[str, Any]:

@@ -24,13 +24,14 @@ _Part = dict[str, npt.NDArray[Any]]
 
 
 class Hold:
-    """Copies of the rows of some ticks: attempts among interval rows, ended flows, packets."""
+    """The rows of some ticks: attempts among interval rows, ended flows, packets."""
 
     def __init__(
         self, intervals: Iterable[str], flows: Iterable[str], packets: Iterable[str]
     ) -> None:
         self._names = tuple(intervals), tuple(flows), tuple(packets)
         self._parts: tuple[list[_Part], list[_Part], list[_Part]] = ([], [], [])
+        self._borrowed: list[list[_Part]] = []  # whose last part is the caller's arrays
         self._rows = 0
         self._first_ns: int | None = None
         self._last_ns = 0
@@ -48,17 +49,24 @@ class Hold:
         return bool(self) and (last_second or self._rows >= ROWS)
 
     def add(self, ns: int, intervals: Columns, flows: Columns, packets: Columns) -> None:
-        """Takes the rows of a tick; the arrays may change afterwards."""
+        """Takes the rows of a tick; before the arrays change, `take` or `keep` them."""
         if self._first_ns is None:
             self._first_ns = ns
         self._last_ns = ns
         if _count(intervals):
             rows = began_or_answered(intervals)
-            self._keep(0, {name: intervals[name][rows] for name in self._names[0]}, len(rows))
+            if len(rows):
+                self._add(0, {name: intervals[name][rows] for name in self._names[0]}, len(rows))
         for table, columns in ((1, flows), (2, packets)):
             if count := _count(columns):
-                names = self._names[table]
-                self._keep(table, {name: columns[name].copy() for name in names}, count)
+                self._add(table, {name: columns[name] for name in self._names[table]}, count)
+                self._borrowed.append(self._parts[table])
+
+    def keep(self) -> None:
+        """Copies what was added last: its arrays are about to change."""
+        for parts in self._borrowed:
+            parts[-1] = {name: column.copy() for name, column in parts[-1].items()}
+        self._borrowed.clear()
 
     def take(self) -> Evidence:
         """What was held, with the time of its last tick; nothing is held afterwards."""
@@ -70,12 +78,12 @@ class Hold:
         """Forgets what is held."""
         for parts in self._parts:
             parts.clear()
+        self._borrowed.clear()
         self._rows, self._first_ns = 0, None
 
-    def _keep(self, table: int, part: _Part, rows: int) -> None:
-        if rows:
-            self._parts[table].append(part)
-            self._rows += rows
+    def _add(self, table: int, part: _Part, rows: int) -> None:
+        self._parts[table].append(part)
+        self._rows += rows
 
 
 def _joined(parts: list[_Part]) -> _Part:

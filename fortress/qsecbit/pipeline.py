@@ -142,6 +142,8 @@ class Pipeline:
         found += self._judge_tables(self._windows.at_once(tick_ns, intervals), tick)
         if self._hold.is_due():
             found += self._judge(self._hold.take())
+        else:
+            self._hold.keep()
         result = self._result(tick_ns, found, notices)
         if rest is None:
             return result

@@ -9,7 +9,8 @@ finding's share is `value · w·ln(1-p) / Σ w·ln(1-p)`. docs/score.md has the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from fortress.verdict import Finding, Score, Share, Source, Status
@@ -59,12 +60,9 @@ def score(time_ns: int, parts: Sequence[Part], before: Status, confidence: float
     total = math.fsum(logs)
     value = -math.expm1(-total)
     scale = value / total if total > 0 else 0.0
-    sums: tuple[dict[str, float], ...] = ({}, {}, {}, {})
-    for part, log in zip(parts, logs, strict=True):
-        share = log * scale
-        for named, name in zip(sums, part.names or share_names(part.finding), strict=True):
-            named[name] = named.get(name, 0.0) + share
-    by_host, by_layer, by_source, by_finding = map(_shares, sums)
+    names = zip(*(part.names or share_names(part.finding) for part in parts), strict=True)
+    shares = [log * scale for log in logs]
+    by_host, by_layer, by_source, by_finding = (_shares(named, shares) for named in names)
     status = status_after(before, value)
     return Score(time_ns, value, status, confidence, by_host, by_layer, by_source, by_finding)
 
@@ -86,9 +84,13 @@ def _soft_capped(parts: Sequence[Part], logs: list[float]) -> list[float]:
     return [log * most / total if is_soft else log for log, is_soft in zip(logs, soft, strict=True)]
 
 
-def _shares(sums: Mapping[str, float]) -> tuple[Share, ...]:
-    largest = sorted(sums.items(), key=lambda named: (-named[1], named[0]))
+def _shares(names: Iterable[str], values: Iterable[float]) -> tuple[Share, ...]:
+    sums: dict[str, float] = {}
+    for name, value in zip(names, values, strict=True):
+        sums[name] = sums.get(name, 0.0) + value
+    largest = sorted(sums.items())  # by name,
+    largest.sort(key=itemgetter(1), reverse=True)  # which decides among equals
     if len(largest) > MOST_SHARES:
         rest = math.fsum(value for _, value in largest[MOST_SHARES - 1 :])
         largest = [*largest[: MOST_SHARES - 1], (OTHERS, rest)]
-    return tuple(Share(name, value) for name, value in largest)
+    return tuple(map(Share._make, largest))

@@ -25,6 +25,9 @@ class Rows:
         assert name == "x"
         return self.column
 
+    def views(self) -> dict[str, np.ndarray]:
+        return {"x": self.column}
+
 
 def test_a_tick_of_one_batch_is_handed_on_without_a_copy() -> None:
     gathered, rows = Gathered(["x"]), Rows(1, 2)

@@ -28,7 +28,7 @@ class Gathered:
     def add(self, table: Rows, last: bool) -> None:
         """Take a batch's rows: copies, but for the tick's `last` batch, still valid at `take`."""
         if last and not self._parts and table.rows <= self._max_rows:
-            self._parts.append(table)
+            self._parts.append(table.views())
             return
         rows = min(table.rows, self._max_rows - self._rows)
         self.lost += table.rows - rows
