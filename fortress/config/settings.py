@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fortress.errors import ConfigError
 
@@ -46,6 +47,9 @@ class Eve(_Section):
     keep: int = Field(default=4, ge=0, le=1000, description="how many files set aside are kept")
 
 
+DATABASES = r"^(sqlite:///|postgresql(\+psycopg)?://)."
+
+
 class Store(_Section):
     """The database of findings, verdicts and scores."""
 
@@ -53,6 +57,7 @@ class Store(_Section):
     url: str = Field(
         default="sqlite:///fortress.sqlite",
         description="SQLAlchemy URL of SQLite (file relative to state_dir) or PostgreSQL",
+        json_schema_extra={"pattern": DATABASES},
     )
     password_file: Path | None = Field(
         default=None, description="file whose first line is the database's password"
@@ -63,6 +68,13 @@ class Store(_Section):
     batch_events: int = Field(
         default=500, ge=1, le=100_000, description="events written in one transaction"
     )
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_database(cls, url: str) -> str:
+        if not re.search(DATABASES, url):
+            raise ValueError("is neither sqlite:///FILE nor postgresql://USER@HOST/NAME")
+        return url
 
 
 class Model(_Section):
@@ -81,7 +93,66 @@ class Metrics(_Section):
     listen: str = Field(
         default="127.0.0.1:9090",
         pattern=r"^$|^.+:\d{1,5}$",
-        description="ADDRESS:PORT of /metrics, empty = none",
+        description="ADDRESS:PORT of /metrics, /status and the like, empty = none",
+    )
+
+
+class Control(_Section):
+    """Who may ask the agent for something, and where."""
+
+    socket: str = Field(
+        default="auto",
+        description="unix socket of the agent; auto = agent.sock in $RUNTIME_DIRECTORY,"
+        " /run/fortress for root, $XDG_RUNTIME_DIR/fortress or state_dir; empty = none",
+    )
+    group: str = Field(
+        default="", description="group whose members may use the unix socket, empty = none"
+    )
+    token_file: Path = Field(
+        default=Path("token"),
+        description="secret for changes over TCP, made at first start, relative to state_dir",
+    )
+    hosts: tuple[str, ...] = Field(
+        default=(), description="more names under which the port may be called (Host header)"
+    )
+
+
+class Archive(_Section):
+    """Every flow that was seen, as Parquet files by day and hour."""
+
+    enabled: bool = Field(default=True, description="whether the live agent keeps its flows")
+    path: Path = Field(default=Path("archive"), description="the folder, relative to state_dir")
+    keep_gib: float = Field(
+        default=4, gt=0, le=1_000_000, description="size at which the oldest files are removed"
+    )
+    keep_days: float = Field(
+        default=30, gt=0, le=36_500, description="age in days at which files are removed"
+    )
+    rows_per_file: int = Field(
+        default=50_000, ge=1000, le=1_000_000, description="flows after which a file is written"
+    )
+    minutes_per_file: float = Field(
+        default=10, gt=0, le=60, description="minutes after which a file is written anyway"
+    )
+
+
+class Energy(_Section):
+    """What the machine draws."""
+
+    source: Literal["auto", "rapl", "estimate", "off"] = Field(
+        default="auto", description="auto = RAPL by `fortress powercap run`, else the estimate"
+    )
+    socket: str = Field(
+        default="auto", description="socket of `fortress powercap run`; auto = beside the agent's"
+    )
+    idle_watts: float = Field(
+        default=0, ge=0, le=10_000, description="for the estimate: power of the idle machine"
+    )
+    busy_watts: float = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="for the estimate: power with every core busy; 0 = no estimate",
     )
 
 
@@ -111,6 +182,9 @@ class Settings(_Section):
     store: Store = Store()
     model: Model = Model()
     metrics: Metrics = Metrics()
+    control: Control = Control()
+    archive: Archive = Archive()
+    energy: Energy = Energy()
     log: Log = Log()
     qsecbit: dict[str, Plain] = Field(
         default={}, description="settings of the score (docs/score.md)"
@@ -124,9 +198,30 @@ class Settings(_Section):
         """The EVE file's place."""
         return self.state_dir / self.eve.path
 
+    def control_path(self) -> Path | None:
+        """The agent's unix socket; None = none."""
+        return self._socket(self.control.socket, "agent.sock")
+
+    def energy_path(self) -> Path | None:
+        """The socket of the powercap reader; None = none."""
+        return self._socket(self.energy.socket, "powercap.sock")
+
+    def token_path(self) -> Path:
+        """The token's file."""
+        return self.state_dir / self.control.token_file
+
+    def archive_path(self) -> Path:
+        """The archive's folder."""
+        return self.state_dir / self.archive.path
+
     def store_url(self) -> str:
         """The database's URL: a SQLite file made absolute, the password of its file set in."""
         return _with_password(_absolute(self.store.url, self.state_dir), self.store.password_file)
+
+    def _socket(self, setting: str, name: str) -> Path | None:
+        if setting == "auto":
+            return (runtime_dir() or self.state_dir) / name
+        return Path(setting) if setting else None
 
 
 def default_state_dir() -> Path:
@@ -135,6 +230,16 @@ def default_state_dir() -> Path:
         return Path("/var/lib/fortress")
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "fortress"
+
+
+def runtime_dir() -> Path | None:
+    """Where sockets lie when nothing else is said; None = nowhere in particular."""
+    if named := os.environ.get("RUNTIME_DIRECTORY"):  # systemd's, perhaps several
+        return Path(named.partition(":")[0])
+    if os.geteuid() == 0:
+        return Path("/run/fortress")
+    own = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(own) / "fortress" if own else None
 
 
 def _absolute(url: str, folder: Path) -> str:

@@ -10,11 +10,16 @@ from fortress.verdict import Finding, Score, Verdict
 
 
 class MetricsSink:
-    """Counts what passes; `fortress.metrics` says what there is to count."""
+    """Counts what passes; `fortress.metrics` says what there is to count.
+
+    `stats` events hold totals of the run, so that several of a run count once; who has newer totals
+    tells them to `rising`.
+    """
 
     name = "metrics"
 
     def __init__(self) -> None:
+        self.rising = metrics.Rising()
         self._closed = False
 
     def apply(self, event: Event) -> None:
@@ -31,11 +36,12 @@ class MetricsSink:
             metrics.QSECBIT_SCORE.set(value.value)
             metrics.QSECBIT_CONFIDENCE.set(value.confidence)
         elif isinstance(value, Stats):
-            metrics.CAPTURE_PACKETS.inc(value.packets)
-            metrics.CAPTURE_BYTES.inc(value.bytes)
-            metrics.CAPTURE_DROPS.inc(value.drops)
-            metrics.FLOWS_SEEN.inc(value.flows)
-            metrics.FLOWS_EVICTED.inc(value.evictions)
+            self.rising.to(metrics.CAPTURE_PACKETS, value.packets)
+            self.rising.to(metrics.CAPTURE_BYTES, value.bytes)
+            self.rising.to(metrics.CAPTURE_DROPS, value.drops)
+            self.rising.to(metrics.CAPTURE_ROWS_LOST, value.rows_lost)
+            self.rising.to(metrics.FLOWS_SEEN, value.flows)
+            self.rising.to(metrics.FLOWS_EVICTED, value.evictions)
 
     def flush(self) -> None:
         """Nothing waits."""
