@@ -16,14 +16,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fortress.config.environment import FILE_VARIABLE, PREFIX, variable, variables
 from fortress.config.settings import Plain, Settings
 from fortress.errors import ConfigError
 
 SYSTEM_FILE = Path("/etc/fortress/fortress.toml")
-FILE_VARIABLE = "FORTRESS_CONFIG"
-ENV_PREFIX, ENV_DELIMITER = "FORTRESS_", "__"
 
 Tree = dict[str, Any]
+_PLAIN_TYPES, _FREE = ("bool", "int", "float", "str"), ("qsecbit", "detectors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,13 @@ class Loaded:
 
     def origin(self, key: str) -> str:
         """Where the value of `key` came from."""
-        return self.origins.get(key, "default")
+        return _origin(key, self.origins) or "default"
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that set something."""
+        named = (origin.rpartition(" ")[2] for origin in self.origins.values())
+        return tuple(sorted({name for name in named if name.startswith(PREFIX)}))
 
 
 def load(
@@ -59,7 +65,9 @@ def load(
     files = tuple(_files(file, environ))
     for path in files:
         _merge(tree, _read(path), origins, str(path))
-    _merge(tree, _from_environment(environ), origins, "environment")
+    if any(name.startswith(PREFIX) for name in environ):
+        for key, value in variables(environ, _keys()):
+            _merge(tree, _nested(key, value), origins, "environment")
     for key, value in (overrides or {}).items():
         _merge(tree, _nested(key, value), origins, "command line")
     try:
@@ -103,33 +111,6 @@ def _read(path: Path) -> Tree:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
 
 
-def _from_environment(environ: Mapping[str, str]) -> Tree:
-    """What FORTRESS_SECTION__KEY variables say; texts are turned into numbers by their fields."""
-    named = {name: environ[name] for name in sorted(environ) if name.startswith(ENV_PREFIX)}
-    named.pop(FILE_VARIABLE, None)
-    if not named:
-        return {}
-    known = Settings.model_fields
-    for name in named:
-        if ENV_DELIMITER in name:
-            section = name.removeprefix(ENV_PREFIX).split(ENV_DELIMITER)[0].lower()
-            if section not in known:
-                raise ConfigError(f"environment {name}: no section {section!r}{_near(section)}")
-
-    from pydantic_settings import EnvSettingsSource  # slow to import
-
-    source = EnvSettingsSource(
-        Settings,  # type: ignore[arg-type]  # of the class it reads the fields alone
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter=ENV_DELIMITER,
-    )
-    source.env_vars = {name.lower(): value for name, value in named.items()}
-    try:
-        return source()
-    except ValueError as error:
-        raise ConfigError(f"environment: {error}") from error
-
-
 def _merge(tree: Tree, more: Tree, origins: dict[str, str], origin: str, at: str = "") -> None:
     for name, value in more.items():
         key = f"{at}{name}"
@@ -141,11 +122,11 @@ def _merge(tree: Tree, more: Tree, origins: dict[str, str], origin: str, at: str
                 _merge(inner, value, origins, origin, f"{key}.")
         else:
             tree[name] = value
-            variable = ENV_PREFIX + key.upper().replace(".", ENV_DELIMITER)
-            origins[key] = f"environment {variable}" if origin == "environment" else origin
+            named = f"environment {variable(key)}"
+            origins[key] = named if origin == "environment" else origin
 
 
-def _nested(key: str, value: Plain) -> Tree:
+def _nested(key: str, value: Any) -> Tree:
     head, _, rest = key.partition(".")
     return {head: _nested(rest, value)} if rest else {head: value}
 
@@ -159,20 +140,34 @@ def _leaves(tree: Tree, at: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _complaint(error: ValidationError, origins: Mapping[str, str]) -> str:
+    """A line for each fault; a value of none of several types is one fault."""
     lines = []
     for fault in error.errors(include_url=False, include_context=False):
-        key = ".".join(str(part) for part in fault["loc"])
-        where = next(
-            (o for k, o in origins.items() if k == key or k.startswith(f"{key}.")), None
-        ) or next((o for k, o in origins.items() if key.startswith(f"{k}.")), "configuration")
+        *parts, last = fault["loc"]
+        alternative = last in _PLAIN_TYPES and fault["loc"][0] in _FREE
+        key = ".".join(str(part) for part in (parts if alternative else fault["loc"]))
+        where = _origin(key, origins) or "configuration"
+        given = masked(fault["input"]) if isinstance(fault["input"], str) else fault["input"]
+        words = "Input should be true, false, a number or a text" if alternative else fault["msg"]
+        words = " ".join(words.removeprefix("Value error, ").split())
         if fault["type"] == "extra_forbidden":
             lines.append(f"{where}: {key}: unknown key{_near(key)}")
         else:
-            lines.append(f"{where}: {key}: {fault['msg']} (it is {fault['input']!r})")
-    return "\n".join(lines)
+            lines.append(f"{where}: {key}: {words} (it is {given!r})")
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str | None:
+    """Where a key, else something below it, else something above it came from."""
+    below = (where for known, where in origins.items() if known.startswith(f"{key}."))
+    above = (where for known, where in origins.items() if key.startswith(f"{known}."))
+    return origins.get(key) or next(below, None) or next(above, None)
+
+
+def _keys() -> list[str]:
+    return [known for known, _ in _leaves(Settings().model_dump(mode="json"))]
 
 
 def _near(key: str) -> str:
-    keys = [known for known, _ in _leaves(Settings().model_dump(mode="json"))]
-    near = difflib.get_close_matches(key, [*keys, *Settings.model_fields], n=1)
+    near = difflib.get_close_matches(key, [*_keys(), *Settings.model_fields], n=1)
     return f"; did you mean {near[0]}?" if near else ""

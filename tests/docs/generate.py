@@ -53,9 +53,11 @@ CONFIGURATION = """\
 # Configuration
 
 One file, `fortress.toml`, and `conf.d/*.toml` beside it; then the environment, then the command
-line: later ones win, key by key. An unknown key is an error that names it. `fortress config show`
-prints each value and where it came from, `fortress config check` only checks, `fortress config
-schema` prints the JSON Schema.
+line: later ones win, key by key. An unknown key or `FORTRESS_` variable is an error that names it
+and the nearest one. A variable's text becomes what its key wants; lists and tables are written in
+JSON. `fortress config show` prints each value, those of every detector too, and where it came from,
+as a file that says the same again (but for a password in `store.url`, which is covered); `fortress
+config check` only checks, `fortress config schema` prints the JSON Schema.
 """
 
 

@@ -253,6 +253,54 @@ def test_config_show_names_origins(tmp_path: Path) -> None:
     assert {"key": "eve.keep", "value": 9, "origin": str(file)} in told
 
 
+def test_what_config_show_prints_is_a_configuration_that_says_the_same(tmp_path: Path) -> None:
+    file, shown = tmp_path / "f.toml", tmp_path / "shown.toml"
+    file.write_text(
+        'state_dir = "/s/\\"quoted\\" \\\\ \\u007f ü"\n[detectors.port_scan]\nhalf_ports = 7\n'
+        "[detectors.beaconing]\nenabled = false\n[qsecbit]\ntau_s = 60\n"
+    )
+    nothing = {"FORTRESS_STATE_DIR": None, "FORTRESS_METRICS__LISTEN": None}
+    kept = {name: value for name, value in environment(tmp_path).items() if name not in nothing}
+
+    def show(*more: object) -> str:
+        command = [*FORTRESS, "config", "show", *map(str, more)]
+        return subprocess.run(command, env=kept, capture_output=True, text=True, check=True).stdout
+
+    shown.write_text(show("--config", file))
+    values = [
+        {
+            one["key"]: one["value"]
+            for one in map(json.loads, show("--config", path, "--json").splitlines())
+        }
+        for path in (file, shown)
+    ]
+    assert values[0] == values[1]
+    assert values[0]["detectors.port_scan.half_ports"] == 7
+    assert values[0]["detectors.beaconing.enabled"] is False
+    assert values[0]["detectors.syn_flood.half_rate"] == 100
+    assert (values[0]["qsecbit.tau_s"], values[0]["qsecbit.model_may_block"]) == (60, False)
+    assert "# store.password_file is not set  # default" in shown.read_text().splitlines()
+    assert f"detectors.port_scan.half_ports = 7  # {file}" in shown.read_text().splitlines()
+
+
+def test_config_check_says_what_it_looked_at(tmp_path: Path) -> None:
+    done = fortress("config", "check", state=tmp_path)
+    names = sorted(name for name in environment(tmp_path) if name.startswith("FORTRESS_"))
+    seen = ", ".join(["no file", *(f"environment {name}" for name in names)])
+    assert done.out == f"the configuration is right ({seen})\n"
+    (told,) = fortress("config", "check", "--json", state=tmp_path).events
+    assert told["environment"] == names
+
+
+def test_config_check_refuses_a_store_that_no_run_could_open(tmp_path: Path) -> None:
+    url = {"FORTRESS_STORE__URL": "mysql://u:secret@h/d"}
+    done = fortress("config", "check", state=tmp_path, env=url)
+    assert done.code == 2
+    assert "FORTRESS_STORE__URL: store.url: is neither sqlite:///FILE nor" in done.err
+    assert "secret" not in done.err
+    assert len(done.err.splitlines()) == 1
+
+
 def test_config_check_and_schema(tmp_path: Path) -> None:
     assert fortress("config", "check", state=tmp_path).code == 0
     schema = json.loads(fortress("config", "schema", state=tmp_path).out)

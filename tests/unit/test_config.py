@@ -1,13 +1,14 @@
 """The configuration says where each value came from, and names what is wrong with it."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from fortress import config
-from fortress.config import loading
+from fortress.config import environment, loading
 from fortress.errors import ConfigError
 
 
@@ -27,8 +28,8 @@ def test_later_origins_win_key_by_key_and_are_remembered(file: Path) -> None:
     file.write_text("[flows]\nbudget_mib = 1\nidle_timeout_s = 10\n[eve]\nkeep = 1\n")
     (file.parent / "conf.d" / "10.toml").write_text("[flows]\nbudget_mib = 2\n[eve]\nkeep = 2\n")
     (file.parent / "conf.d" / "20.toml").write_text("[eve]\nkeep = 3\nrotate_mib = 9\n")
-    environment = {"FORTRESS_EVE__KEEP": "4", "FORTRESS_STATE_DIR": "/s"}
-    loaded = config.load(file, {"eve.flows": True}, environment)
+    environ = {"FORTRESS_EVE__KEEP": "4", "FORTRESS_STATE_DIR": "/s"}
+    loaded = config.load(file, {"eve.flows": True}, environ)
 
     told = {key: (value, origin) for key, value, origin in loaded.values()}
     assert told["flows.idle_timeout_s"] == (10, str(file))
@@ -50,6 +51,14 @@ def test_later_origins_win_key_by_key_and_are_remembered(file: Path) -> None:
         ("[log]\nlevel = 'loud'", r"fortress\.toml: log\.level: .*'debug'"),
         ("[metrics]\nlisten = '9090'", r"fortress\.toml: metrics\.listen: "),
         ("[detectors]\nx = 1", r"fortress\.toml: detectors\.x: "),
+        ("[store]\nurl = 'sqlite:///'", r"fortress\.toml: store\.url: is neither sqlite:///FILE"),
+        ("[store]\nurl = 'postgres://h/d'", r"store\.url: is neither .* nor postgresql://"),
+        ("[store]\nurl = 'events.sqlite'", r"store\.url: is neither .*\(it is 'events.sqlite'\)$"),
+        (
+            "qsecbit.tau_s = []",
+            r"fortress\.toml: qsecbit\.tau_s: .* number or a text \(it is \[\]\)$",
+        ),
+        ("detectors.x.y = {z = 1}", r"fortress\.toml: detectors\.x\.y: .*number or a text"),
         ("[flows\n", r"fortress\.toml: is not TOML: .*line 1"),
     ],
 )
@@ -59,11 +68,50 @@ def test_a_wrong_key_or_value_is_named_with_its_file(file: Path, text: str, word
         config.load(file, environ={})
 
 
-def test_every_fault_is_told_at_once(file: Path) -> None:
-    file.write_text("[flows]\nbudget_mib = 0\nnothing = 1\n")
+def test_every_fault_is_told_at_once_on_a_line_of_its_own(file: Path) -> None:
+    file.write_text("qsecbit.tau_s = []\n[flows]\nbudget_mib = 0\nnothing = 1\n")
     with pytest.raises(ConfigError) as caught:
         config.load(file, environ={})
-    assert len(str(caught.value).splitlines()) == 2
+    assert len(str(caught.value).splitlines()) == 3
+    with pytest.raises(ConfigError) as caught:
+        config.load(file, environ={"FORTRESS_NOTHING": "", "FORTRESS_NOR_THIS__KEY": ""})
+    named = [line.split(": ")[0] for line in str(caught.value).splitlines()]
+    assert named == ["environment FORTRESS_NOR_THIS__KEY", "environment FORTRESS_NOTHING"]
+
+
+def test_variables_set_numbers_lists_and_tables(file: Path) -> None:
+    file.write_text("[eve]\nkeep = 1\n")
+    environ = {
+        "FORTRESS_DETECTORS__PORT_SCAN__HALF_PORTS": "3.5",
+        "FORTRESS_DETECTORS__PORT_SCAN__ENABLED": "false",
+        "FORTRESS_QSECBIT": '{"tau_s": 60}',
+        "FORTRESS_EVE": '{"flows": true}',
+        "FORTRESS_EVE__PATH": "lines.json",
+    }
+    loaded = config.load(file, environ=environ)
+    assert loaded.settings.detectors == {"port_scan": {"half_ports": 3.5, "enabled": False}}
+    assert loaded.settings.qsecbit == {"tau_s": 60}
+    eve = loaded.settings.eve
+    assert (eve.keep, eve.flows, eve.path) == (1, True, Path("lines.json"))
+    assert loaded.origin("detectors.port_scan") in loaded.origins.values()
+    assert "FORTRESS_EVE__PATH" in loaded.variables
+
+
+def test_what_tests_and_containers_are_told_is_no_setting(file: Path) -> None:
+    file.write_text("")
+    environ = {"FORTRESS_SHARED": "x", "FORTRESS_SEED": "1", "FORTRESS_CONFIG": str(file)}
+    loaded = config.load(environ=environ)
+    assert (loaded.files, loaded.variables) == ((file,), ())
+
+
+def test_every_variable_that_the_project_reads_is_known(root: Path) -> None:
+    places = [root / "dev", *root.glob("fortress/**/*.py"), *root.glob("tests/**/*.py")]
+    places += [*root.glob("bench/**/*.py"), *root.glob("containers/*"), root / ".ci" / "run"]
+    text = "\n".join(path.read_text() for path in places if path.is_file())
+    read = set(re.findall(r"""(?:environ(?:\.get)?[\[(]["']|\$\{?)FORTRESS_([A-Z_]+)""", text))
+    settings = {name.split("__")[0].lower() for name in read} & set(config.Settings.model_fields)
+    others = {name for name in read if name.split("__")[0].lower() not in settings}
+    assert others == {*environment.DEVELOPMENT, "CONFIG"}
 
 
 def test_a_table_does_not_hide_a_wrong_value_before_it(file: Path) -> None:
@@ -77,8 +125,16 @@ def test_a_table_does_not_hide_a_wrong_value_before_it(file: Path) -> None:
     ("name", "value", "words"),
     [
         ("FORTRESS_STORE__ULR", "x", r"FORTRESS_STORE__ULR: store\.ulr: unknown key"),
-        ("FORTRESS_STROE__URL", "x", r"FORTRESS_STROE__URL: no section 'stroe'"),
+        ("FORTRESS_STROE__URL", "x", r"STROE__URL: no such .* did you mean FORTRESS_STORE__URL\?"),
         ("FORTRESS_FLOWS__BUDGET_MIB", "x", r"FLOWS__BUDGET_MIB: flows\.budget_mib"),
+        ("FORTRESS_STATEDIR", "x", r"STATEDIR: no such .* did you mean FORTRESS_STATE_DIR\?"),
+        ("FORTRESS_CONFG", "x", r"CONFG: no such .* did you mean FORTRESS_CONFIG\?"),
+        ("FORTRESS_STORE", "{", r"environment FORTRESS_STORE: store: .*dictionary"),
+        (
+            "FORTRESS_STORE__URL",
+            "mysql://u:secret@h/d",
+            r"STORE__URL: store.url: is neither .*\*\*\*",
+        ),
     ],
 )
 def test_a_wrong_variable_is_named(file: Path, name: str, value: str, words: str) -> None:
