@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from fortress_core.flows import addr_words as addr_words
     from fortress_core.flows import format_addr as format_addr
     from fortress_core.flows import format_mac as format_mac
+    from fortress_core.live import Port as Port
+    from fortress_core.live import PortError as PortError
+    from fortress_core.live import PortState as PortState
+    from fortress_core.live import open_live as open_live
+    from fortress_core.live import open_port as open_port
+    from fortress_core.live import ring_share as ring_share
     from fortress_core.schema import FLOWS as FLOWS
     from fortress_core.schema import INTERVALS as INTERVALS
     from fortress_core.schema import PACKETS as PACKETS
@@ -42,6 +48,7 @@ _HOMES: Final = {
         *("CONN_STATES", "END_REASONS", "Batch", "Rows"),
         *("addr_words", "format_addr", "format_mac"),
     ),
+    "live": ("Port", "PortError", "PortState", "open_live", "open_port", "ring_share"),
     "schema": ("FLOWS", "INTERVALS", "PACKETS", "Column", "columns"),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Self
 
 from fortress_core._native import ffi, lib
 from fortress_core.flows import Batch, new_batch
+from fortress_core.live import Port, PortState, native_ports, port_error, port_states
 from fortress_core.schema import FLOWS, INTERVALS, PACKETS, choose
 
 PacketRows = Literal["none", "control", "all"]
@@ -117,6 +118,26 @@ class Stream:
             for i in range(count)
         )
 
+    def ports(self) -> tuple[PortState, ...]:
+        """How the ports of a live stream do, in the order of open_live(); none of a file."""
+        self._open()
+        return port_states(self._source)
+
+    def replace_port(self, old: int, port: Port) -> None:
+        """Read `port` in the place of the number `old`, whose counters go on.
+
+        To be called between two batches, by the thread that takes them.
+        """
+        self._open()
+        code = lib.fx_source_replace_port(self._source, old, native_ports([port]))
+        if code < 0:
+            raise port_error(code)
+
+    def stop(self) -> None:
+        """End a live stream: what was captured until now is still handed out. From any thread."""
+        self._open()
+        lib.fx_source_stop(self._source)
+
     def close(self) -> None:
         """Give the flow table and the files back; batches stay readable."""
         if self._stream is not None:
@@ -165,7 +186,9 @@ def open_capture(
     out = ffi.new("fx_source **")
     if lib.fx_source_open_pcap(ffi.new("const char *[]", texts), len(texts), out) < 0:
         raise _capture_error(names)
-    return _stream(out[0], options, batch_packets, packet_columns, flow_columns, interval_columns)
+    return stream_over(
+        out[0], options, batch_packets, packet_columns, flow_columns, interval_columns
+    )
 
 
 def open_synth(
@@ -182,10 +205,12 @@ def open_synth(
     """A stream over the seeded generator: the same frames for the same (profile, seed, packets)."""
     out = ffi.new("fx_source **")
     _check(lib.fx_source_open_synth(profile.encode(), seed, packets, out))
-    return _stream(out[0], options, batch_packets, packet_columns, flow_columns, interval_columns)
+    return stream_over(
+        out[0], options, batch_packets, packet_columns, flow_columns, interval_columns
+    )
 
 
-def _stream(
+def stream_over(
     source: Any,
     options: StreamOptions | None,
     batch_packets: int,
@@ -193,6 +218,7 @@ def _stream(
     flow_columns: Iterable[str] | None,
     interval_columns: Iterable[str] | None,
 ) -> Stream:
+    """A stream that owns the native source; the other parameters are open_capture's."""
     source = ffi.gc(source, lib.fx_source_close)
     options = options or StreamOptions()
     if batch_packets < 1:

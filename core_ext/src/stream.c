@@ -77,18 +77,31 @@ void fx_stream_free(fx_stream *s)
 	free(s);
 }
 
-/* The block is through: the next one, or the end of input. */
+/* Ends all flows, and the tick if one is open. */
+static void sweep_all(struct fx_stream *s, enum fx_end_reason reason)
+{
+	s->sweep = reason;
+	s->phase = s->is_tick_open ? FX_CLOSE_TICK : FX_SWEEP;
+}
+
+/* The block is through: the next one, a pause, or the end of input. */
 static int next_block(struct fx_stream *s, fx_batch *b)
 {
 	int count;
 
 	fx_stream_put_packets(s, b);
 	count = fx_stream_refill(s);
-	if (count < 0)
-		return count;
+	if (count > 0)
+		return 0;
 	if (count == 0) {
-		s->sweep = FX_END_INPUT;
-		s->phase = s->is_tick_open ? FX_CLOSE_TICK : FX_SWEEP;
+		sweep_all(s, FX_END_INPUT);
+	} else if (count == FX_SOURCE_IDLE) {
+		fx_stream_pass_time(s, b, s->source->idle_ns);
+	} else if (count == FX_SOURCE_CLOCK_STEP) {
+		s->stats.clock_steps++;
+		sweep_all(s, FX_END_CLOCK_STEP);
+	} else {
+		return count;
 	}
 	return 0;
 }

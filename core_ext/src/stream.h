@@ -55,10 +55,12 @@ struct fx_stream {
 
 /* In (stream_packets.c). */
 
-/* The next block, parsed and looked up: frames in it, 0 = end of input, -errno. */
+/* The next block, parsed and looked up: frames in it, or what else fx_source_ops.next() says. */
 int fx_stream_refill(struct fx_stream *s);
 /* Packets of the block until it is through, the batch is full, or the phase is another one. */
 enum fx_step fx_stream_take_packets(struct fx_stream *s, fx_batch *b);
+/* No packet is to come from before `time_ns`: ticks begin and end without one. */
+void fx_stream_pass_time(struct fx_stream *s, fx_batch *b, fx_i64 time_ns);
 
 /* Out (stream_rows.c). */
 

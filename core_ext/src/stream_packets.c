@@ -9,6 +9,8 @@
 #include "fx/parse.h"
 #include "stream.h"
 
+enum { FX_SEGMENTS_MAX = 8192 }; /* 512 KiB in segments of 64 octets */
+
 #define FX_REORDERING_NS \
 	((fx_i64)FX_SECOND_NS) /* stamps that go back further mean that the clock was set */
 
@@ -41,6 +43,17 @@ static void look_up(struct fx_stream *s)
 	}
 }
 
+/* A super-frame: as many packets as it was on the wire, each with all the headers. */
+static void put_segments(struct fx_packet *p, fx_u32 segment_bytes)
+{
+	fx_u32 count = (p->payload_bytes + segment_bytes - 1) / segment_bytes;
+
+	if (count <= 1 || p->payload_bytes >= p->wire_bytes)
+		return;
+	p->wire_segments = count < FX_SEGMENTS_MAX ? count : FX_SEGMENTS_MAX;
+	p->wire_bytes += (p->wire_segments - 1) * (p->wire_bytes - p->payload_bytes);
+}
+
 int fx_stream_refill(struct fx_stream *s)
 {
 	int count = s->source->ops->next(s->source, s->frames, FX_BLOCK_FRAMES);
@@ -61,6 +74,8 @@ int fx_stream_refill(struct fx_stream *s)
 			       frame->wire_bytes, frame->linktype, p);
 		if (fx_unlikely(!p->ip_version))
 			continue;
+		if (fx_unlikely(frame->segment_bytes))
+			put_segments(p, frame->segment_bytes);
 		probe->tail = fx_flow_tail_make(p);
 		probe->hash =
 			(fx_u32)(fx_flow_hash_order(&p->src_addr, &p->dst_addr, probe->tail.forward,
@@ -70,6 +85,8 @@ int fx_stream_refill(struct fx_stream *s)
 		__builtin_prefetch(&s->table.index[fx_index_home(&s->table, probe->hash)]);
 	}
 	look_up(s);
+	if (fx_unlikely(count > 0 && s->stats.packets == 0))
+		s->stats.first_ns = s->packets[0].time_ns;
 	return count;
 }
 
@@ -120,6 +137,30 @@ static enum fx_step begin_flow(struct fx_stream *s, fx_batch *b, const struct fx
 	return FX_STEP_GO_ON;
 }
 
+/*
+ * A super-frame as the packets it was on the wire, without gaps between them: GRO joins packets, and TSO cuts them, so
+ * that they differ in nothing but FIN and PSH, which are the last one's, and CWR, which is the first one's.
+ */
+FX_OUTLINE void count_segments(struct fx_stream *s, fx_u32 slot, int side,
+			       const struct fx_packet *p, const struct fx_frame *frame)
+{
+	struct fx_packet segment = *p;
+	fx_u32 left = p->payload_bytes, header = p->ip_bytes - p->payload_bytes;
+
+	for (fx_u32 i = 0; i < p->wire_segments; i++) {
+		fx_u32 last = i + 1 == p->wire_segments;
+
+		segment.payload_bytes = last ? left : frame->segment_bytes;
+		segment.ip_bytes = header + segment.payload_bytes;
+		segment.tcp_flags =
+			(fx_u8)(p->tcp_flags & ~(last ? 0 : FX_FIN | FX_PSH) & ~(i ? FX_CWR : 0));
+		fx_flow_count(&s->table, slot, side, &segment, frame->bytes);
+		left -= segment.payload_bytes;
+		segment.tcp_seq += segment.payload_bytes;
+	}
+	s->stats.packets += p->wire_segments - 1;
+}
+
 /* The packet into its flow. Stops before it has changed anything if there is no room for a flow that must end. */
 static enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i)
 {
@@ -152,7 +193,10 @@ static enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i)
 			return step;
 		side = fx_flow_side(&t->flows[slot], p, &probe->tail);
 	}
-	fx_flow_count(t, slot, side, p, s->frames[i].bytes);
+	if (fx_likely(p->wire_segments == 1))
+		fx_flow_count(t, slot, side, p, s->frames[i].bytes);
+	else
+		count_segments(s, slot, side, p, &s->frames[i]);
 	return FX_STEP_GO_ON;
 }
 
@@ -206,20 +250,20 @@ FX_INLINE void count_packet(struct fx_stream *s, const struct fx_packet *p, stru
 	}
 }
 
-/* The tick that holds the packet begins. */
-static void open_tick(struct fx_stream *s, const struct fx_packet *p)
+/* The tick that holds the time of a packet begins. */
+static void open_tick(struct fx_stream *s, fx_i64 time_ns)
 {
 	fx_i64 tick = (fx_i64)s->options.tick_ns;
 
-	s->tick_ns = p->time_ns / tick * tick;
+	s->tick_ns = time_ns / tick * tick;
 	s->is_tick_open = 1;
 	if (!s->has_begun) {
-		if (s->stats.packets == 0 || p->time_ns < s->stats.first_ns)
-			s->stats.first_ns = p->time_ns;
+		if (s->stats.packets == 0 || time_ns < s->stats.first_ns)
+			s->stats.first_ns = time_ns;
 		if (s->now_ns > s->stats.last_ns)
 			s->stats.last_ns = s->now_ns;
 		s->has_begun = 1;
-		s->now_ns = p->time_ns;
+		s->now_ns = time_ns;
 		fx_deadlines_start(&s->table, s->tick_ns);
 	} else {
 		fx_deadlines_advance(&s->table, s->tick_ns);
@@ -227,6 +271,22 @@ static void open_tick(struct fx_stream *s, const struct fx_packet *p)
 			s->phase = FX_OPEN_TICK;
 	}
 	s->tick_end_ns = s->limit_ns = s->tick_ns + tick;
+}
+
+void fx_stream_pass_time(struct fx_stream *s, fx_batch *b, fx_i64 time_ns)
+{
+	fx_i64 first_ns = s->stats.first_ns;
+
+	if (s->is_tick_open) {
+		if (time_ns >= s->tick_end_ns)
+			s->phase = FX_CLOSE_TICK;
+		return;
+	}
+	if (s->has_begun && time_ns < s->tick_end_ns)
+		return;
+	open_tick(s, time_ns / (fx_i64)s->options.tick_ns * (fx_i64)s->options.tick_ns);
+	s->stats.first_ns = first_ns; /* it is of packets */
+	b->state.tick_ns = s->tick_ns;
 }
 
 /* Packets of the block; the caller adds their sums up. */
@@ -243,7 +303,7 @@ FX_INLINE enum fx_step take_block(struct fx_stream *s, fx_batch *b, struct sums 
 				s->phase = FX_CLOSE_TICK;
 				return FX_STEP_GO_ON;
 			}
-			open_tick(s, p);
+			open_tick(s, p->time_ns);
 			b->state.tick_ns = s->tick_ns;
 			if (s->phase != FX_TAKE_PACKETS)
 				return FX_STEP_GO_ON;

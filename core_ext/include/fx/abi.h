@@ -75,6 +75,29 @@ typedef struct {
 	const char *message;
 } fx_damage;
 
+enum fx_port_limits { FX_PORT_RING_MIN = 1048576, FX_PORT_RING_MAX = 1073741824 };
+
+/* An AF_PACKET socket, bound to an interface, with its ring; not yet mapped. */
+typedef struct {
+	int fd;
+	int ifindex;
+	uint32_t linktype;
+	uint32_t fanout; /* what names its group of rings, 0 = none */
+	uint64_t ring_bytes;
+	char interface[16];
+} fx_packet_port;
+
+/* How a port of a live source does. */
+typedef struct {
+	char interface[16]; /* its name now */
+	char reason[96]; /* why it is not alive, or what else is to be known; "" = nothing */
+	int32_t ifindex;
+	int32_t alive;
+	uint64_t packets; /* frames read from its ring */
+	uint64_t drops; /* that found no room in it */
+	uint64_t freezes; /* how often it was full */
+} fx_port_state;
+
 int fx_abi_version(void);
 const char *fx_last_error(void);
 
@@ -83,6 +106,20 @@ int fx_table_columns(int table, const fx_column **columns);
 int fx_source_open_pcap(const char *const *paths, int count, fx_source **out);
 int fx_source_open_synth(const char *profile, uint64_t seed, uint64_t packets, fx_source **out);
 void fx_source_close(fx_source *source);
+
+/*
+ * Makes a socket whole, which needs CAP_NET_RAW. `filter_fd`: a BPF program of type socket filter, or -1. `fanout`: of
+ * the ring on the same interface to share its packets with, 0 = the first of several, or -1 = the only one.
+ */
+int fx_packet_port_open(const char *interface, uint64_t ring_bytes, int filter_fd, int64_t fanout,
+			fx_packet_port *out);
+/* Reads the rings of ports, which needs no capability; the source has its own copies of the descriptors. */
+int fx_source_open_packet(const fx_packet_port *ports, int count, fx_source **out);
+/* Puts another port in the place of a number; the descriptor of the old one is closed. */
+int fx_source_replace_port(fx_source *source, int number, const fx_packet_port *port);
+/* Of live sources: up to `capacity` states, how many there are. */
+int fx_source_ports(fx_source *source, fx_port_state *out, int capacity);
+void fx_source_stop(fx_source *source);
 
 int fx_batch_new(uint32_t packet_rows, uint32_t flow_rows, uint32_t interval_rows,
 		 const uint8_t *packet_columns, const uint8_t *flow_columns,
