@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fortress.cli.options import Commands, add_command, add_config, add_json, load_config
+from fortress.cli.options import Commands, add_command, add_config, add_json, counted, load_config
 
 if TYPE_CHECKING:
     from fortress.archive.export import Exported
@@ -66,7 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _told(done: Exported, out: Path, as_json: bool) -> str:
     if not as_json:
         return (
-            f"{done.flows:,} flows of {done.packets:,} packets, {len(done.columns)} columns → {out}"
+            f"{counted(done.flows, 'flow/flows')} of {counted(done.packets, 'packet/packets')},"
+            f" {counted(len(done.columns), 'column/columns')} → {out}"
         )
     return json.dumps(
         {

@@ -56,6 +56,12 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--json", action="store_true", help=what)
 
 
+def counted(count: int, words: str) -> str:
+    """The count with the words for one or for many, which a / parts: "flow/flows"."""
+    one, _, many = words.partition("/")
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def load_config(
     arguments: argparse.Namespace, overrides: Mapping[str, Plain] | None = None
 ) -> Loaded:

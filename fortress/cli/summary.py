@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fortress.cli.chart import COLOURS, bar, chart, clock, day_and_clock
+from fortress.cli.options import counted
 from fortress.services.agent.report import Report, Seen
 from fortress.verdict import Action, Score, Status, Verdict
 
@@ -102,7 +103,7 @@ def _hosts(report: Report, width: int) -> RenderableType:
     table.add_column(justify="right")
     for host, share in hosts[:MOST_HOSTS]:
         table.add_row(Text(host), Text(bar(share, room), colour_of(share)), f"{share:.2f}")
-    return _and_more(table, len(hosts) - MOST_HOSTS, "hosts")
+    return _and_more(table, len(hosts) - MOST_HOSTS, "host/hosts")
 
 
 def _findings(report: Report) -> RenderableType:
@@ -111,7 +112,7 @@ def _findings(report: Report) -> RenderableType:
         return Text("none", "dim")
     shown = [_finding(seen) for seen in ranked[:MOST_FINDINGS]]
     more = len(ranked) - MOST_FINDINGS + report.more_findings
-    return _and_more(Group(*shown), more, "findings")
+    return _and_more(Group(*shown), more, "finding/findings")
 
 
 def _finding(seen: Seen) -> RenderableType:
@@ -147,7 +148,7 @@ def _blocks(report: Report, width: int) -> RenderableType:
             shown.add_column(vertical="top")
         for verdict in verdicts[:MOST_VERDICTS]:
             shown.add_row(*_verdict(verdict))
-    return _and_more(shown, len(verdicts) - MOST_VERDICTS + report.more_verdicts, "targets")
+    return _and_more(shown, len(verdicts) - MOST_VERDICTS + report.more_verdicts, "target/targets")
 
 
 def _narrow(verdict: Verdict) -> RenderableType:
@@ -166,20 +167,21 @@ def _sensor(report: Report) -> RenderableType | None:
     stats = report.stats
     if stats is None:
         return None
-    seen = f"{stats.packets:,} packets, {_bytes(stats.bytes)}, {stats.flows:,} flows"
+    seen = f"{counted(stats.packets, 'packet/packets')}, {_bytes(stats.bytes)},"
+    seen += f" {counted(stats.flows, 'flow/flows')}"
     speed = f"{stats.seconds:.2f} s, {stats.packets_per_second:,.0f} packets/s"
     line = Text.assemble(seen, (f"  in {speed}", "dim"))
     for count, what in (
-        (stats.drops, "packets dropped before we saw them"),
-        (stats.evictions, "flows evicted from a full table"),
-        (stats.rows_lost, "rows beyond the bound of a tick"),
-        (stats.damages, "damaged or missing files"),
-        (stats.malformed, "packets with contradictory headers"),
-        (stats.absurd_lengths, "packets with an absurd length"),
-        (stats.clock_steps, "steps of the clock"),
+        (stats.drops, "packet dropped before we saw it/packets dropped before we saw them"),
+        (stats.evictions, "flow evicted from a full table/flows evicted from a full table"),
+        (stats.rows_lost, "row beyond the bound of a tick/rows beyond the bound of a tick"),
+        (stats.damages, "damaged or missing file/damaged or missing files"),
+        (stats.malformed, "packet with contradictory headers/packets with contradictory headers"),
+        (stats.absurd_lengths, "packet with an absurd length/packets with an absurd length"),
+        (stats.clock_steps, "step of the clock/steps of the clock"),
     ):
         if count:
-            line.append(f"\n{count:,} {what}", "yellow")
+            line.append(f"\n{counted(count, what)}", "yellow")
     if stats.interrupted:
         line.append("\nstopped early: this is what was seen until then", "yellow")
     calm = [
@@ -205,7 +207,11 @@ def _written(written: Mapping[str, str]) -> RenderableType | None:
 
 
 def _and_more(content: RenderableType, more: int, what: str) -> RenderableType:
-    return Group(content, Text(f"and {more:,} more {what}", "dim")) if more > 0 else content
+    return (
+        Group(content, Text(f"and {counted(more, what).replace(' ', ' more ', 1)}", "dim"))
+        if more > 0
+        else content
+    )
 
 
 def colour_of(risk: float) -> str:

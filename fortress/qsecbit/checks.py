@@ -152,7 +152,7 @@ def explains_itself(setting: Setting, table: Random) -> None:
     unknown = fields - set(_WORDS) - set(TABLES[found.table])
     _demand(setting, not unknown, f"its reason names {', '.join(sorted(unknown))}: no such column")
     values: dict[str, Any] = {name: float(column[0]) for name, column in table.items()}
-    found.reason.format(**values | dict.fromkeys(_WORDS, "x"))
+    found.say(values, dict.fromkeys(_WORDS, "x"))
 
 
 PROMISES: tuple[Callable[[Setting, Random], None], ...] = (

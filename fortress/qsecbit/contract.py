@@ -4,7 +4,7 @@
     @detector(
         table="pairs", layer=Layer.L4, technique="T1046", category="reconnaissance", severity=0.6,
         signatures={6: Signature(1101, "TCP port scan")}, signature_by="proto",
-        reason="{host} tried {ports:.0f} ports of {target}", evidence=("ports",),
+        reason="{host} tried {ports:# port/# ports} of {target}", evidence=("ports",),
     )
     def port_scan(proto, ports, *, half_ports: float = 12.0):
         '''How sure we are that …'''
@@ -12,7 +12,8 @@
 Its positional parameters are the columns it reads, its keyword-only parameters are its settings
 (section `[detectors.<name>]`), its name is the config section, the metric label and the test
 folder. The score is confidence in [0, 1]; severity times confidence is the risk. The decorator
-returns the function itself. `fortress.qsecbit.checks` has the promises every detector keeps.
+returns the function itself. In a reason `{column:one/many}` chooses words by the column's value, a
+# in them is the number. `fortress.qsecbit.checks` has the promises every detector keeps.
 """
 
 from __future__ import annotations
@@ -36,6 +37,20 @@ Plain = bool | int | float | str
 Judge = Callable[..., Scores]
 _MARK = "__fortress_detector__"
 _Function = TypeVar("_Function", bound=Judge)
+
+
+class Fact(float):
+    """A value in a reason: takes the format `one/many` besides those of numbers."""
+
+    __slots__ = ()
+
+    def __format__(self, form: str) -> str:
+        """The number, or the words for one or many with the number for #."""
+        one, choice, many = form.partition("/")
+        if not choice:
+            return float.__format__(self, form)
+        number = f"{float(self):.0f}"
+        return (one if number == "1" else many).replace("#", number)
 
 
 class Signature(NamedTuple):
@@ -71,6 +86,10 @@ class Detector:
         """
         found = self.signatures.get(int(value))
         return found or next(iter(self.signatures.values()))
+
+    def say(self, facts: Mapping[str, float], words: Mapping[str, str]) -> str:
+        """The reason, with the values of a row and the words for host, target and the like."""
+        return self.reason.format(**{name: Fact(value) for name, value in facts.items()}, **words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,12 @@ def finding(
     words = _SUBJECTS[detector.table](values, tick)
     signature = detector.signature(values[detector.signature_by] if detector.signature_by else 0)
     told = {name: _plain(values[name]) for name in detector.evidence}
-    facts = {name: float(value) for name, value in values.items()}
+    names = {
+        "host": words["host"],
+        "target": words.get("target") or "many",
+        "service": _service(words, values),
+        "guilty": words.get("src_mac", ""),
+    }
     return Finding(
         detector=detector.name,
         signature=signature.text,
@@ -57,15 +62,7 @@ def finding(
         technique=detector.technique,
         severity=detector.severity,
         confidence=confidence,
-        reason=detector.reason.format(
-            **facts
-            | {
-                "host": words["host"],
-                "target": words.get("target") or "many",
-                "service": _service(words, values),
-                "guilty": words.get("src_mac", ""),
-            }
-        ),
+        reason=detector.say(values, names),
         evidence=told,
         **words,
     )

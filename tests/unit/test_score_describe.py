@@ -1,10 +1,14 @@
 """What a finding is put into words with."""
 
+import re
 from pathlib import Path
 
 import pytest
 from fortress_core import format_addr, open_capture
 
+from fortress.features.windows import TABLES
+from fortress.qsecbit import catalogue
+from fortress.qsecbit.contract import Detector, Fact
 from fortress.qsecbit.describe import community_id, mac_text
 from tests.detectors.world import UDP, World, findings
 
@@ -43,6 +47,39 @@ def test_a_finding_names_the_flow_it_rests_on() -> None:
     assert found.flow_id == 1
     assert found.community_id.startswith("1:")
     assert found.evidence["failed"] == 60
+
+
+def test_one_is_not_told_in_the_plural() -> None:
+    world = World()
+    for number in range(400):
+        world.flow(20, "10.0.0.9", "10.0.0.1", 80, "S0", source_port=30_000 + number)
+    told = {found.detector: found.reason for found in findings(world.run())}
+    assert " on 1 port from 1 source" in told["syn_flood"]
+
+
+@pytest.mark.parametrize("detector", catalogue().values(), ids=lambda detector: detector.name)
+def test_every_reason_reads_well_for_one_and_for_many(detector: Detector) -> None:
+    words = dict.fromkeys(("host", "target", "service", "guilty"), "x")
+    one, many = (detector.say(dict.fromkeys(TABLES[detector.table], n), words) for n in (1, 7))
+    noun = "address|attempt|byte|connection|flow|packet|port|reply|request|source|SYN"
+    plural = noun.replace("reply", "replie").replace("address", "addresse")
+    assert not re.search(rf"\b1 ([\w ]{{0,20}} )?({plural})s\b", one), one
+    assert not re.search(rf"\b7 ([\w ]{{0,20}} )?({noun})\b", many), many
+    assert re.search(rf"\b7 ([\w ]{{0,20}} )?({plural})s\b", many), many
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (1.2, "# port/# ports", "1 port"),
+        (0, "# port/# ports", "0 ports"),
+        (1.6, "# port/# ports", "2 ports"),
+        (2, "looks/look", "look"),
+        (0.25, ".0%", "25%"),
+    ],
+)
+def test_a_value_chooses_between_one_and_many(value: float, form: str, text: str) -> None:
+    assert format(Fact(value), form) == text
 
 
 def test_a_flood_from_everywhere_blames_nobody() -> None:

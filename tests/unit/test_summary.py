@@ -8,6 +8,7 @@ from rich.console import Console
 
 from fortress.cli.chart import BLOCKS, bar, chart, sparkline
 from fortress.cli.summary import MOST_FINDINGS, summary
+from fortress.events import Stats
 from fortress.services.agent.report import Report, Timeline
 from fortress.sinks.checks import examples
 from fortress.verdict import Action, Finding, Score, Share, Status, Verdict
@@ -89,6 +90,19 @@ def test_more_than_fits_is_counted() -> None:
     for number in range(MOST_FINDINGS + 3):
         report.add_finding(replace(FINDING, host=f"h{number}"), alert=True)
     assert "and 3 more findings" in printed(report)
+
+
+def test_one_is_not_counted_in_the_plural() -> None:
+    report = Report()
+    report.add_score(Score(0, 0.9, Status.RED, 1.0))
+    for number in range(MOST_FINDINGS + 1):
+        report.add_finding(replace(FINDING, host=f"h{number}"), alert=True)
+    stats = next(value for value in examples(1) if isinstance(value, Stats))
+    report.stats = replace(stats, packets=1, flows=1, damages=1, clock_steps=2)
+    text = printed(report)
+    for words in ("and 1 more finding\n", "1 packet, ", ", 1 flow ", "1 damaged or missing file\n"):
+        assert words in "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+    assert "2 steps of the clock" in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

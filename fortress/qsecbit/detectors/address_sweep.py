@@ -37,8 +37,9 @@ _IS_SOUGHT[list(SOUGHT)] = True
         UDP: Signature(1204, "UDP address sweep"),
     },
     signature_by="proto",
-    reason="{host} looked for {targets:.0f} addresses within a minute by {service}"
-    " ({targets_slow:.0f} within the hour) that did not answer; {fine:.0f} attempts were answered",
+    reason="{host} looked for {targets:# address/# addresses} within a minute by {service}"
+    " ({targets_slow:.0f} within the hour) that did not answer;"
+    " {fine:# attempt was/# attempts were} answered",
     evidence=("targets", "failed", "fine", "targets_slow", "aim", "local"),
     rises_with="targets",
 )

@@ -20,8 +20,8 @@ from fortress.verdict import Layer
         1: Signature(1602, "ARP spoofing of the gateway"),
     },
     signature_by="gateway",
-    reason="{guilty} claims {target} ({unrequested:.0f} replies nobody asked for within a minute;"
-    " disputed by another device: {disputed:.0f})",
+    reason="{guilty} claims {target} ({unrequested:# reply/# replies} nobody asked for within a"
+    " minute; disputed by another device: {disputed:.0f})",
     evidence=("guilty_claims", "disputed", "unrequested", "gateway", "guilty_addresses"),
     rises_with="unrequested",
 )

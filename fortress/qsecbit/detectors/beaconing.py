@@ -28,7 +28,7 @@ USUAL = (80, 443, 853, 993, 995, 587, 465, 5223, 5228, 8883)
     },
     signature_by="proto",
     reason="{host} calls {service} of {target} every {gap_s:.0f} s (spread {gap_spread:.0%}) for"
-    " {span_s:.0f} s, {size_bytes:.0f} bytes each time",
+    " {span_s:.0f} s, {size_bytes:# byte/# bytes} each time",
     evidence=(
         *("gaps", "gap_s", "gap_spread", "size_bytes", "size_spread", "exchanges", "span_s"),
         "bursts",

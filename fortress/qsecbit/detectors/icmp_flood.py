@@ -19,8 +19,8 @@ ICMP = 1
     category="denial of service",
     severity=0.7,
     signatures={ICMP: Signature(1501, "ICMP flood")},
-    reason="{target} got {pkts:.0f} ICMP packets in a second ({requests:.0f} echo requests) from"
-    " {sources:.0f} sources",
+    reason="{target} got {pkts:# ICMP packet/# ICMP packets} in a second"
+    " ({requests:# echo request/# echo requests}) from {sources:# source/# sources}",
     evidence=("pkts", "bytes", "requests", "sources", "top_share", "answers"),
     rises_with="requests",
 )

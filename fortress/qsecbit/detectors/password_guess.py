@@ -25,9 +25,9 @@ from fortress.verdict import Layer
         2323: Signature(1704, "Telnet password guessing"),
     },
     signature_by="port",
-    reason="{host} made {tries:.0f} connections to {service} of {target} within two minutes that"
-    " look like refused passwords ({tries_slow:.0f} within the hour; the server said"
-    " {server_bytes:.0f} bytes each)",
+    reason="{host} made {tries:# connection/# connections} to {service} of {target} within two"
+    " minutes that {tries:looks like a refused password/look like refused passwords}"
+    " ({tries_slow:.0f} within the hour; the server said {server_bytes:# byte/# bytes} each)",
     evidence=("tries", "tries_slow", "others", "others_slow", "server_bytes", "spread"),
     rises_with="tries",
 )

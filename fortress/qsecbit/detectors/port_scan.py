@@ -20,8 +20,8 @@ UDP = 17
     severity=0.6,
     signatures={6: Signature(1101, "TCP port scan"), 17: Signature(1102, "UDP port scan")},
     signature_by="proto",
-    reason="{host} tried {ports:.0f} closed or silent ports of {target} within a minute"
-    " ({ports_slow:.0f} within the hour); {fine:.0f} attempts succeeded",
+    reason="{host} tried {ports:# closed or silent port/# closed or silent ports} of {target}"
+    " within a minute ({ports_slow:.0f} within the hour); {fine:# attempt/# attempts} succeeded",
     evidence=("ports", "failed", "fine", "odd", "ports_slow", "failed_slow"),
     rises_with="ports",
 )

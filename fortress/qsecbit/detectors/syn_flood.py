@@ -19,8 +19,8 @@ TCP = 6
     category="denial of service",
     severity=0.9,
     signatures={TCP: Signature(1301, "TCP SYN flood")},
-    reason="{target} got {half_open:.0f} SYNs in a second without a handshake, on {ports:.0f} ports"
-    " from {sources:.0f} sources",
+    reason="{target} got {half_open:# SYN/# SYNs} in a second without a handshake, on"
+    " {ports:# port/# ports} from {sources:# source/# sources}",
     evidence=("half_open", "flows", "ports", "sources", "source_entropy", "top_share", "pkts"),
     rises_with="half_open",
 )

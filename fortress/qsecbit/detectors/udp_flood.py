@@ -23,8 +23,8 @@ _UNSURE = 0.4  # a stream of full packets nobody answers may be a speed test or 
     category="denial of service",
     severity=0.8,
     signatures={UDP: Signature(1401, "UDP flood")},
-    reason="{target} got {pkts:.0f} UDP packets in a second ({bytes:.0f} bytes) in {flows:.0f} new"
-    " flows from {sources:.0f} sources and answered {answers:.0f}",
+    reason="{target} got {pkts:# UDP packet/# UDP packets} in a second ({bytes:# byte/# bytes}) in"
+    " {flows:# new flow/# new flows} from {sources:# source/# sources} and answered {answers:.0f}",
     evidence=("pkts", "bytes", "answers", "flows", "unanswered", "ports", "sources", "top_share"),
     rises_with="unanswered",
 )
