@@ -126,7 +126,8 @@ class Fuse:
             target = self._target(host)
             if target is not None:
                 mine = [part for part in parts if part.finding.host == host]
-                self._verdicts[host] = _verdict(ns, target, step, mine)
+                cause = max(mine, key=lambda part: (*self._news(part.finding, ns), part.p))
+                self._verdicts[host] = _verdict(ns, target, step, mine, cause)
                 changed.append(self._verdicts[host])
         for host in [h for h, verdict in self._verdicts.items() if verdict.until_ns <= ns]:
             del self._verdicts[host]
@@ -137,6 +138,11 @@ class Fuse:
         self._held.clear()
         self._verdicts.clear()
         self._macs.clear()
+
+    def _news(self, found: Finding, ns: int) -> tuple[bool, bool]:
+        """Whether a finding was told, and whether it was seen, at `ns`: what changes a verdict."""
+        held = self._held[found.detector, found.host, found.target]
+        return held.told_ns == ns, held.fresh_ns == ns
 
     def _accused(self, arrived: Sequence[tuple[Finding, float]]) -> dict[str, set[str]]:
         accused: dict[str, set[str]] = {}
@@ -224,11 +230,10 @@ class Fuse:
 
 
 def _verdict(
-    ns: int, target: tuple[str, str], step: tuple[Action, int], parts: Sequence[Part]
+    ns: int, target: tuple[str, str], step: tuple[Action, int], parts: Sequence[Part], cause: Part
 ) -> Verdict:
-    worst = max(parts, key=lambda part: part.p)
     signatures = tuple(sorted({part.finding.signature_id for part in parts}))
-    why = f"risk {host_risk(parts):.2f}: {worst.finding.reason}"
+    why = f"risk {host_risk(parts):.2f}: {cause.finding.reason}"
     if len(parts) > 1:
         why += f" (and {len(parts) - 1} more)"
     action, seconds = step

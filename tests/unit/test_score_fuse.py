@@ -1,5 +1,7 @@
 """Findings are told once, kept fresh, and turned into verdicts."""
 
+from dataclasses import replace
+
 import pytest
 
 from fortress.qsecbit.fuse import (
@@ -176,6 +178,22 @@ def test_a_verdict_is_told_once_and_renewed_when_half_of_its_time_has_gone() -> 
             (second, v.action) for v in fuse.verdicts(second * SECOND, fuse.parts(second * SECOND))
         ]
     assert told == [(0, Action.BLOCK), (450, Action.BLOCK), (900, Action.BLOCK)]
+
+
+def test_a_verdict_names_the_finding_that_brought_it() -> None:
+    fuse = Fuse()
+    scan = finding(
+        host="10.0.0.9", detector="port_scan", reason="a scan", severity=0.6, confidence=1
+    )
+    guess = replace(scan, detector="password_guess", reason="guesses", severity=0.55)
+
+    def why(second: int, *found: Finding) -> list[tuple[Action, str]]:
+        fuse.add(second * SECOND, [(one, 1.0) for one in found])
+        verdicts = fuse.verdicts(second * SECOND, fuse.parts(second * SECOND))
+        return [(verdict.action, verdict.why.split(": ")[1]) for verdict in verdicts]
+
+    assert why(0, scan) == [(Action.BLOCK, "a scan")]
+    assert why(1, scan, guess) == [(Action.QUARANTINE, "guesses (and 1 more)")]
 
 
 def test_a_weaker_reason_does_not_soften_a_verdict_that_still_holds() -> None:
