@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from fortress_core.flows import addr_words as addr_words
     from fortress_core.flows import format_addr as format_addr
     from fortress_core.flows import format_mac as format_mac
+    from fortress_core.gate import Gate as Gate
+    from fortress_core.gate import GateEntry as GateEntry
+    from fortress_core.gate import GateKey as GateKey
+    from fortress_core.gate import Rates as Rates
     from fortress_core.live import Port as Port
     from fortress_core.live import PortError as PortError
     from fortress_core.live import PortState as PortState
@@ -49,6 +53,7 @@ _HOMES: Final = {
         *("addr_words", "format_addr", "format_mac"),
     ),
     "live": ("Port", "PortError", "PortState", "open_live", "open_port", "ring_share"),
+    "gate": ("Gate", "GateEntry", "GateKey", "Rates"),
     "schema": ("FLOWS", "INTERVALS", "PACKETS", "Column", "columns"),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}

@@ -56,13 +56,16 @@ def extension() -> Any:
     return _bpf
 
 
-def check(code: int) -> int:
-    """`code`, which is a count or a descriptor; BpfError with the library's words below 0."""
+def check(code: int, remedies: Mapping[int, str] = {}) -> int:
+    """`code`, which is a count or a descriptor; BpfError with the library's words below 0.
+
+    `remedies` by errno go before those that hold everywhere.
+    """
     if code >= 0:
         return code
     module = extension()
     words = " ".join(module.ffi.string(module.lib.fx_last_error()).decode(errors="replace").split())
-    raise BpfError(words, _REMEDIES.get(-code, ""), -code)
+    raise BpfError(words, remedies.get(-code) or _REMEDIES.get(-code, ""), -code)
 
 
 class BpfObject:
@@ -92,6 +95,11 @@ class BpfObject:
             opened.close()
             raise
         return opened
+
+    @property
+    def pointer(self) -> Any:
+        """The library's fx_bpf, for verbs of one program."""
+        return self._open()
 
     def program_fd(self, name: str) -> int:
         """The descriptor of a program; it ends with the object."""

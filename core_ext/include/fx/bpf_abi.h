@@ -30,4 +30,57 @@ int fx_bpf_program_fd(const fx_bpf *object, const char *name);
 int fx_bpf_map_fd(const fx_bpf *object, const char *name);
 void fx_bpf_close(fx_bpf *object);
 
+/* XDP programs on interfaces of this network namespace. */
+enum fx_xdp_mode { FX_XDP_NATIVE = 1, FX_XDP_GENERIC = 2 };
+
+/*
+ * Attaches, in the driver if it can, else before the kernel's stack; returns an enum fx_xdp_mode.
+ * Never replaces another's program (-EBUSY); one of the same name only if told to take it over.
+ */
+int fx_xdp_attach(int program_fd, int ifindex, int take_over);
+/* Takes the program off; -ENOENT if another or none is there. */
+int fx_xdp_detach(int program_fd, int ifindex);
+
+/* The gate's maps: bpf/gate.bpf.c. One thread at a time. */
+typedef struct fx_gate fx_gate;
+
+enum fx_gate_kinds { FX_GATE_ADDRESS = 0, FX_GATE_PREFIX = 1, FX_GATE_MAC = 2 };
+
+typedef struct {
+	uint8_t octets[16]; /* address, IPv4 as ::ffff:a.b.c.d; a MAC in the first six */
+	uint32_t kind; /* enum fx_gate_kinds */
+	uint32_t bits; /* of a prefix, 96 more for IPv4 */
+	uint32_t limits; /* 0 = drops, 1 = holds to rates */
+	uint32_t interval_ns[3]; /* between SYN, UDP, ICMP: 0 = no limit, above 10^9 = none pass */
+	uint64_t until_ns; /* CLOCK_BOOTTIME, 0 = without end */
+	uint64_t hits; /* frames refused */
+} fx_gate_entry;
+
+typedef struct {
+	const char *name;
+	const char *action; /* PASS or DROP */
+	const char *meaning;
+} fx_gate_counter;
+
+int fx_gate_new(fx_bpf *object, fx_gate **out);
+void fx_gate_free(fx_gate *gate);
+/*
+ * Puts entries in, all or none of them; of a key that is there already the time, action and rates are
+ * replaced and hits go on; keys in a call differ. -E2BIG = a map is full, also after what is over was taken out.
+ */
+int fx_gate_add(fx_gate *gate, const fx_gate_entry *entries, uint32_t count);
+/* How many of these keys were there. */
+int64_t fx_gate_remove(fx_gate *gate, const fx_gate_entry *keys, uint32_t count);
+/* Takes out what is over, returns how many; does nothing until the next one is. */
+int64_t fx_gate_sweep(fx_gate *gate);
+/* Entries in all, those that are over and not yet swept included. */
+uint64_t fx_gate_held(const fx_gate *gate);
+/* Writes up to `capacity` entries, returns how many there are. */
+int64_t fx_gate_list(fx_gate *gate, fx_gate_entry *out, uint64_t capacity);
+/* Makes these keys, and no others, the ones that are never blocked. */
+int fx_gate_set_never(fx_gate *gate, const fx_gate_entry *keys, uint32_t count);
+/* The counters' names in order; returns how many. Their values, summed over the processors. */
+int fx_gate_counter_names(const fx_gate_counter **out);
+int fx_gate_counters(const fx_gate *gate, uint64_t *out);
+
 #endif
