@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The core's columns as Arrow: one type for each of its types, units and meanings as metadata.
 
-Addresses and MACs become text (dictionary-encoded), a float or MAC without a value becomes null.
+Addresses, MACs and the codes of states and reasons become text (dictionary-encoded), a float, MAC
+or reason without a value becomes null.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from fortress_core import FLOWS, INTERVALS, PACKETS, Column, columns
+from fortress_core import CONN_STATES, END_REASONS, FLOWS, INTERVALS, PACKETS, Column, columns
 
 Values = npt.NDArray[Any]
 
 SEQUENCE = "sequence_"  # columns of this name are only filled when the stream keeps sequences
 _IPV4_PREFIX = bytes(10) + b"\xff\xff"
 _TEXT = pa.dictionary(pa.int32(), pa.string())
+
+
+_NAMES = {"conn_state": CONN_STATES, "end_reason": END_REASONS}  # by code; "" is no value
 
 
 def dictionary(table: str) -> tuple[Column, ...]:
@@ -37,7 +41,7 @@ def schema(chosen: Sequence[Column]) -> pa.Schema:
     return pa.schema(
         pa.field(
             column.name,
-            _TYPES[_kind(column)],
+            _TEXT if column.name in _NAMES else _TYPES[_kind(column)],
             metadata={"unit": column.unit, "meaning": column.meaning},
         )
         for column in chosen
@@ -46,7 +50,8 @@ def schema(chosen: Sequence[Column]) -> pa.Schema:
 
 def array(column: Column, values: Values) -> pa.Array:
     """A column's values as Arrow; plain numbers are not copied."""
-    return _ARRAYS.get(_kind(column), pa.array)(values)
+    names = _NAMES.get(column.name)
+    return _names(values, names) if names else _ARRAYS.get(_kind(column), pa.array)(values)
 
 
 def _kind(column: Column) -> str:
@@ -63,6 +68,11 @@ def _addresses(values: Values) -> pa.Array:
 def _macs(values: Values) -> pa.Array:
     distinct, which = np.unique(values, return_inverse=True)
     return _dictionary(which, [mac_text(int(mac)) for mac in distinct], values == 0)
+
+
+def _names(values: Values, names: tuple[str, ...]) -> pa.Array:
+    none = np.array([not name for name in names])
+    return _dictionary(values, list(names), none[values])
 
 
 def _floats(values: Values) -> pa.Array:

@@ -129,7 +129,7 @@ class Archive(_Section):
         default=30, gt=0, le=36_500, description="age in days at which files are removed"
     )
     rows_per_file: int = Field(
-        default=50_000, ge=1000, le=1_000_000, description="flows after which a file is written"
+        default=20_000, ge=1000, le=1_000_000, description="flows after which a file is written"
     )
     minutes_per_file: float = Field(
         default=10, gt=0, le=60, description="minutes after which a file is written anyway"
