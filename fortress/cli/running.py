@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from fortress.config import Settings
     from fortress.services.agent import Moment, Replay, Report
+    from fortress.services.agent.board import Board
+    from fortress.services.agent.replay import Watch
+    from fortress.services.agent.view import AgentStatus, SensorState
     from fortress.sinks import Sink
 
 PARTIAL_INPUT = 3
@@ -44,16 +47,22 @@ def run_replay(replay: Replay, settings: Settings, telling: Telling) -> int:
 
 
 def serve(replay: Replay, settings: Settings, json: bool) -> int:
-    """Replay, then serve metrics until asked to stop; that stop is no error."""
+    """Replay and serve status and metrics, after it too, until asked to stop: that is no error."""
+    from importlib.metadata import version
+
     from fortress import logs
-    from fortress.sinks.metrics import MetricsSink
+    from fortress.services.agent.board import Board
+    from fortress.services.agent.surface import surface
 
     logs.configure(settings.log.level, settings.log.format)
     log = logs.logger("agent")
-    with _metrics_server(settings.metrics.listen) as address, stop_on_signals() as stop:
-        code = _replay(replay, settings, Telling(json, True, (MetricsSink(),)), stop)
+    board = Board(version("fortress"))
+    with surface(board, board.events, None, settings) as addresses, stop_on_signals() as stop:
+        code = _replay(replay, settings, Telling(json, True, (board,)), stop, _shown(board))
         if not stop.is_set():
-            log.info("serving", metrics=address, input="none: live capture is not built in yet")
+            over = "the replay is over"
+            board.rest(_replayed("missing", over, board.status()), over)
+            log.info("serving", at=list(addresses), input=f"none: {over}")
             stop.wait()
             log.info("stopped")
         return code
@@ -81,7 +90,9 @@ def stop_on_signals() -> Iterator[Event]:
             signal.signal(number, handler)
 
 
-def _replay(replay: Replay, settings: Settings, telling: Telling, stop: Event) -> int:
+def _replay(
+    replay: Replay, settings: Settings, telling: Telling, stop: Event, also: Watch | None = None
+) -> int:
     from fortress.services import agent
     from fortress.sinks import Outputs
 
@@ -94,7 +105,7 @@ def _replay(replay: Replay, settings: Settings, telling: Telling, stop: Event) -
     outputs = Outputs(sinks, "monitor", complain)
     try:
         with _screen(replay, telling.json) as watch:
-            report = agent.run(replay, settings, outputs, stop, watch)
+            report = agent.run(replay, settings, outputs, stop, _both(watch, also))
     finally:
         outputs.close()
     for damage in report.damages:
@@ -132,27 +143,37 @@ def _name(path: str) -> str:
     return path if path == "-" else str(Path(path).absolute())
 
 
-@contextmanager
-def _metrics_server(listen: str) -> Iterator[str]:
-    """Serve /metrics while the block runs, and give its address; nothing is served for ""."""
-    if not listen:
-        yield ""
-        return
-    from prometheus_client import start_http_server
+def _shown(board: Board) -> Watch:
+    """A watch that publishes how far a replay is."""
+    from fortress.services.agent.view import Totals
 
-    from fortress.metrics import REGISTRY
+    def show(moment: Moment) -> None:
+        totals = Totals(moment.packets, moment.captured_bytes, moment.flows)
+        status = replace(_replayed("live"), time_ns=moment.time_ns, totals=totals)
+        board.publish(status, moment.report.last)
 
-    host, _, port = listen.rpartition(":")
-    try:
-        server, thread = start_http_server(int(port), host.strip("[]"), registry=REGISTRY)
-    except OSError as error:
-        raise OutputError(f"metrics.listen {listen}: {error.strerror or error}") from error
-    try:
-        yield f"http://{listen}/metrics"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return show
+
+
+def _replayed(
+    state: SensorState, reason: str = "", before: AgentStatus | None = None
+) -> AgentStatus:
+    from fortress.services.agent.view import AgentStatus, SensorRow
+
+    sensor = SensorRow("replay", "capture", state, reason)
+    return replace(before or AgentStatus(0, source="replay"), sensors=(sensor,))
+
+
+def _both(one: Watch | None, other: Watch | None) -> Watch | None:
+    if one is None or other is None:
+        return one or other
+    first, second = one, other
+
+    def watch(moment: Moment) -> None:
+        first(moment)
+        second(moment)
+
+    return watch
 
 
 @contextmanager

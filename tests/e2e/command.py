@@ -43,6 +43,7 @@ def environment(state: Path) -> dict[str, str]:
     return kept | {
         "FORTRESS_STATE_DIR": str(state),
         "FORTRESS_METRICS__LISTEN": "",
+        "FORTRESS_CONTROL__SOCKET": str(state / "agent.sock"),
     }
 
 
