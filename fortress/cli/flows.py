@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Write every flow of the captures into one file. Its name says the format:
-.parquet (with units and meanings in the schema), .csv or .jsonl."""
+.parquet (with units and meanings in the schema), .csv or .jsonl. Addresses,
+conn_state and end_reason are text there (dictionary-encoded in Parquet)."""
 
 EPILOG = "The columns are those of `fortress columns --table flows`; they are in docs/columns.md."
 

@@ -186,6 +186,24 @@ def test_flows_are_the_same_in_every_format(attack_day: Path, tmp_path: Path) ->
         assert line["orig_addr"] == row["orig_addr"]
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_states_and_reasons_are_words_in_every_format(
+    quiet_lan: Path, tmp_path: Path, form: str
+) -> None:
+    out = tmp_path / f"flows.{form}"
+    names = "conn_state,end_reason,history"
+    assert fortress("flows", quiet_lan, "-o", out, "--columns", names, state=tmp_path).code == 0
+    with out.open(newline="") as file:
+        flows = list(csv.DictReader(file) if form == "csv" else map(json.loads, file))
+    assert {"conn_state": "SF", "end_reason": "fin", "history": "ShADadFf"} in flows
+    done = fortress("flows", quiet_lan, "-o", tmp_path / "x.parquet", state=tmp_path)
+    assert done.code == 0
+    schema = pq.read_schema(tmp_path / "x.parquet")
+    assert {str(schema.field(name).type) for name in ("conn_state", "end_reason")} == {
+        "dictionary<values=string, indices=int32, ordered=0>"
+    }
+
+
 def test_parquet_carries_units_and_meanings(attack_day: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.parquet"
     fortress("flows", attack_day, "-o", out, state=tmp_path)

@@ -4,6 +4,7 @@ import ipaddress
 
 import numpy as np
 import pytest
+from fortress_core import END_REASONS
 
 from fortress.archive.arrow import (
     address_text,
@@ -69,6 +70,13 @@ def test_large_numbers_are_kept() -> None:
 def test_text_ends_where_its_zeros_begin() -> None:
     values = np.array([b"ShADadFf", b"", b"x" * 16], "S16")
     assert array(COLUMNS["history"], values).to_pylist() == ["ShADadFf", "", "x" * 16]
+
+
+def test_states_and_reasons_are_names() -> None:
+    states = array(COLUMNS["conn_state"], np.array([5, 1, 5], np.uint8))
+    assert states.to_pylist() == ["SF", "S0", "SF"]
+    reasons = array(COLUMNS["end_reason"], np.arange(9, dtype=np.uint8))
+    assert reasons.to_pylist() == [None, *END_REASONS[1:]]
 
 
 def test_every_column_of_the_core_has_an_arrow_type_with_unit_and_meaning() -> None:
