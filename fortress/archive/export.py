@@ -82,9 +82,10 @@ def choose(names: Sequence[str] | None) -> list[Column]:
         return [column for column in known.values() if not column.name.startswith(SEQUENCE)]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "`fortress columns` lists them"
-            raise UsageError(f"--columns: no flow column {name!r}; {hint}")
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            listed = "`fortress columns --table flows` lists them"
+            raise UsageError(f"--columns: no flow column {name!r}; {hint}{listed}")
     return [known[name] for name in dict.fromkeys(names)]
 
 

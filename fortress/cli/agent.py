@@ -18,7 +18,7 @@ until it is asked to stop."""
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "agent", "the service that watches (fortress agent run)", None)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     verb = add_command(verbs, "run", "watch, judge and tell", run, DESCRIPTION)
     verb.add_argument("--replay", metavar="FILE", nargs="+", default=[], help="captures to replay")
     verb.add_argument("--once", action="store_true", help="exit when the replay is over")

@@ -19,7 +19,7 @@ DELETE = "\x7f"  # JSON writes it as it is, TOML must not
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "config", "check and show the configuration", None)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     verb = add_command(verbs, "check", "say whether the configuration is right", check)
     add_config(verb)
     add_json(verb, "print the result as one JSON object")

@@ -8,9 +8,10 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from fortress.cli import agent, columns, config, doctor, flows, model, replay, up
-from fortress.cli.options import Formatter
+from fortress.cli.options import Formatter, ask_for_more
 from fortress.cli.running import INTERRUPTED
 from fortress.errors import FortressError
 
@@ -40,9 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="fortress", description=DESCRIPTION, epilog=EPILOG, formatter_class=Formatter
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
-    commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", title="commands", required=True
-    )
+    parser.set_defaults(run=partial(ask_for_more, parser))
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for command in COMMANDS:
         command.add(commands)
     return parser

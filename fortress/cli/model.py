@@ -22,7 +22,7 @@ recipe and card. It takes minutes and needs the extra `train` (./dev setup has i
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "model", "train, list and describe the models", None)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     verb = add_command(verbs, "train", "train a model anew and publish it", train, TRAIN)
     verb.add_argument("name", nargs="?", help="default: every model")
     verb.add_argument(

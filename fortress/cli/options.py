@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fortress.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,9 +40,14 @@ def add_command(
         description=description or f"{sentence[0].upper()}{sentence[1:]}.",
         formatter_class=Formatter,
     )
-    if run is not None:
-        parser.set_defaults(run=run)
+    parser.set_defaults(run=run or partial(ask_for_more, parser))
     return parser
+
+
+def ask_for_more(parser: argparse.ArgumentParser, _: argparse.Namespace) -> int:
+    """Print the help of a command that does nothing by itself: wrong usage."""
+    parser.print_help(sys.stderr)
+    return UsageError.exit_code
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

@@ -272,6 +272,13 @@ def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
     assert "usage:" in done.err
 
 
+@pytest.mark.parametrize("arguments", [[], ["config"], ["model"], ["agent"]])
+def test_a_command_alone_explains_itself(arguments: list[str], tmp_path: Path) -> None:
+    done = fortress(*arguments, state=tmp_path)
+    helped = fortress(*arguments, "--help", state=tmp_path)
+    assert (done.code, done.out, done.err) == (2, "", helped.out)
+
+
 def test_a_wrong_configuration_ends_with_2_and_names_the_key(
     attack_day: Path, tmp_path: Path
 ) -> None:

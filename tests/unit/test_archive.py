@@ -98,6 +98,18 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest_one() -> None:
         choose(["orig_byte"])
 
 
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("duration", "duration_ns"), ("src_addr", "orig_addr"), ("bytes", "orig_bytes or")],
+)
+def test_a_column_of_another_program_is_answered_with_the_nearest_of_ours(
+    name: str, nearest: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        choose([name])
+    assert nearest in str(caught.value)
+
+
 @pytest.mark.parametrize("table", ["packets", "flows", "intervals"])
 def test_the_dictionary_has_a_meaning_for_every_column(table: str) -> None:
     assert all(column.meaning and column.name for column in dictionary(table))
