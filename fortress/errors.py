@@ -7,7 +7,8 @@
     ├── InputError           a capture, list or file cannot be read
     ├── OutputError          a file or socket cannot be written
     │   └── StoreError       the database cannot be opened, read or written
-    └── ModelError           a model is missing, altered or does not fit this program
+    ├── ModelError           a model is missing, altered or does not fit this program
+    └── GuardError           the guard cannot be reached, or it refuses; says what and the remedy
 
 A message names the file, line, key or address at fault and what to do about it.
 """
@@ -47,3 +48,12 @@ class StoreError(OutputError):
 
 class ModelError(FortressError):
     """A model is missing, altered or does not fit this program."""
+
+
+class GuardError(FortressError):
+    """The guard cannot be reached, or it refuses what it was asked for."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(f"{what}: {remedy}" if remedy else what)
+        self.what = what
+        self.remedy = remedy

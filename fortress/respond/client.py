@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What agent and commands call to ask the guard; every failure is a GuardError with a remedy."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from fortress.errors import GuardError
+from fortress.respond import channel, messages
+from fortress.respond.block import Block, Origin, Outcome, Standing
+from fortress.respond.guard_settings import SOCKET
+from fortress.respond.messages import (
+    Explanation,
+    FeedLoaded,
+    Group,
+    GuardEvent,
+    GuardFacts,
+    GuardStatus,
+    Notes,
+    Request,
+    StandingList,
+)
+from fortress.respond.plain import Misread, read
+
+T = TypeVar("T")
+WAIT_S = 30.0
+_MOST_ANSWER_BYTES = 256 << 20
+
+
+class GuardClient:
+    """A connection to the guard, used as a context.
+
+    `session` is the address the operator works from (first word of $SSH_CONNECTION), which the
+    guard then does not block.
+    """
+
+    def __init__(
+        self, path: str | Path = SOCKET, *, session: str | None = None, wait_s: float = WAIT_S
+    ) -> None:
+        self._path = path
+        if session is None:
+            session = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
+        self._session = session
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self._socket.settimeout(wait_s)
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            self._socket.close()
+            raise GuardError(f"no guard at {path} ({error.strerror})", _remedy(error)) from error
+
+    def hello(self) -> GuardFacts:
+        """Who the guard is."""
+        return self._ask(messages.Hello(), GuardFacts)
+
+    def add(self, blocks: Sequence[Block], *, confirmed: bool = False) -> tuple[Outcome, ...]:
+        """Block; the outcome of each says whether it stands, and why not."""
+        order, groups = _grouped(blocks)
+        notes = self._ask(messages.Add(groups, confirmed, self._session), Notes)
+        outcomes = dict(
+            zip(order, _outcomes([blocks[at].target for at in order], notes), strict=True)
+        )
+        return tuple(outcomes[at] for at in range(len(blocks)))
+
+    def remove(
+        self, targets: Sequence[str], origin: Origin = "operator", why: str = ""
+    ) -> tuple[Outcome, ...]:
+        """Unblock; the outcome of each says whether it is gone, and why not."""
+        return _outcomes(targets, self._ask(messages.Remove(tuple(targets), origin, why), Notes))
+
+    def blocks(self) -> tuple[Standing, ...]:
+        """Everything that stands, without the entries of block lists."""
+        return self._ask(messages.Blocks(), StandingList).blocks
+
+    def undo(self) -> tuple[Outcome, ...]:
+        """Take the last act of an operator back; the outcomes name what it had touched."""
+        notes = self._ask(messages.Undo(), Notes)
+        return _outcomes(notes.targets, notes)
+
+    def explain(self, target: str) -> Explanation:
+        """All that holds for a target."""
+        return self._ask(messages.Explain(target, self._session), Explanation)
+
+    def load_feed(self, name: str, targets: Iterable[str], seconds: float) -> FeedLoaded:
+        """Replace a block list's entries, in one transaction."""
+        return self._ask(messages.LoadFeed(name, tuple(targets), seconds), FeedLoaded)
+
+    def status(self) -> GuardStatus:
+        """How the guard is."""
+        return self._ask(messages.Status(), GuardStatus)
+
+    def subscribe(self) -> Iterator[GuardEvent]:
+        """What happens from now on; this connection serves nothing else any more."""
+        self._ask(messages.Subscribe(), dict)
+        self._socket.settimeout(None)
+        while True:
+            yield read(GuardEvent, self._receive())
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def __enter__(self) -> GuardClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, request: Request, answer: type[T]) -> T:
+        try:
+            channel.send(self._socket, messages.encode_request(request))
+        except BrokenPipeError:
+            pass  # the guard has hung up: it may have said why
+        except OSError as error:
+            raise GuardError(f"guard at {self._path}: {error.strerror}", _GONE) from error
+        plain = self._receive()
+        if answer is dict:
+            return plain  # type: ignore[return-value]
+        try:
+            return read(answer, plain)
+        except Misread as error:
+            raise GuardError(f"the guard's answer makes no sense: {error}", _GONE) from error
+
+    def _receive(self) -> object:
+        try:
+            data, fds = channel.receive(self._socket, _MOST_ANSWER_BYTES)
+        except TimeoutError:
+            raise GuardError(f"the guard at {self._path} does not answer", _GONE) from None
+        except OSError as error:
+            raise GuardError(f"guard at {self._path}: {error.strerror}", _GONE) from error
+        channel.close_all(fds)
+        if not data:
+            raise GuardError(f"the guard at {self._path} hung up", _GONE)
+        return messages.decode_answer(data)
+
+
+_GONE = "see `systemctl status fortress-guard` and its audit"
+
+
+def _grouped(blocks: Sequence[Block]) -> tuple[list[int], tuple[Group, ...]]:
+    """Blocks that differ in the target only together, and which block each target was."""
+    members: dict[tuple[object, ...], list[int]] = {}
+    for at, one in enumerate(blocks):
+        key = (one.action, one.seconds, one.why, one.origin, one.signatures)
+        members.setdefault(key, []).append(at)
+    groups = []
+    for ats in members.values():
+        b, targets = blocks[ats[0]], tuple([blocks[at].target for at in ats])
+        groups.append(Group(b.action, b.seconds, b.why, b.origin, targets, b.signatures))
+    return [at for ats in members.values() for at in ats], tuple(groups)
+
+
+def _outcomes(targets: Sequence[str], notes: Notes) -> tuple[Outcome, ...]:
+    said = {note.at: note for note in notes.notes}
+    return tuple(
+        Outcome(text, said[at].done, said[at].reason) if at in said else Outcome(text, True)
+        for at, text in enumerate(targets)
+    )
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "be root, or in a group that guard.toml names in [access]"
+    return "start it with `fortress guard run` (as root)"

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""As much of netlink as the guard needs: dumps, requests and groups, in structs and bytes.
+
+Numbers are those of linux/netlink.h, rtnetlink.h, inet_diag.h and nfnetlink*.h.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+
+ROUTE, SOCK_DIAG, NETFILTER = 0, 4, 12
+REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
+NESTED = 0x8000
+_ERROR, _DONE, _OVERRUN = 2, 3, 4
+_HEADER = struct.Struct("=IHHII")
+_TYPE_MASK = 0x3FFF
+_RECEIVE_BYTES = 1 << 16
+_WAIT_S = 5.0
+_RCVBUFFORCE = 33  # beyond net.core.rmem_max, with CAP_NET_ADMIN
+_MOST_MESSAGES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One netlink message: its type, the port id it was caused by, and its payload."""
+
+    kind: int
+    port: int
+    payload: memoryview
+
+
+class Netlink:
+    """A netlink socket, for questions or (with groups) for news; close it, or use it as a context."""
+
+    def __init__(self, family: int, groups: int = 0, receive_bytes: int = 1 << 20) -> None:
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+        self._socket = socket.socket(socket.AF_NETLINK, kind, family)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, receive_bytes)
+        except PermissionError:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self._socket.bind((0, groups))
+        self._socket.settimeout(0.0 if groups else _WAIT_S)
+        self._sequence = 0
+
+    def fileno(self) -> int:
+        """The descriptor, to be waited for."""
+        return self._socket.fileno()
+
+    def dump(self, kind: int, payload: bytes) -> Iterator[Message]:
+        """Every message that answers a dump; OSError when the kernel refuses or falls behind."""
+        self._send(kind, REQUEST | DUMP, payload)
+        for _ in range(_MOST_MESSAGES):
+            for message in self._receive():
+                if message.kind == _DONE:
+                    return
+                if message.kind == _ERROR:
+                    _raise_error(message)
+                yield message
+
+    def ask(self, kind: int, payload: bytes) -> None:
+        """Make a request and wait for its acknowledgement; OSError when the kernel refuses."""
+        self._send(kind, REQUEST | ACK, payload)
+        for message in self._receive():
+            if message.kind == _ERROR:
+                _raise_error(message)
+                return
+
+    def news(self) -> tuple[list[Message], bool]:
+        """What groups have told since, and whether something was lost; never waits."""
+        found: list[Message] = []
+        for _ in range(10_000):
+            try:
+                data = self._socket.recv(_RECEIVE_BYTES)
+            except BlockingIOError:
+                return found, False
+            except OSError:  # ENOBUFS: the kernel had more to say than there was room for
+                return found, True
+            found += _messages(data)
+        return found, True
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def __enter__(self) -> Netlink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(self, kind: int, flags: int, payload: bytes) -> None:
+        self._sequence += 1
+        header = _HEADER.pack(_HEADER.size + len(payload), kind, flags, self._sequence, 0)
+        self._socket.send(header + payload)
+
+    def _receive(self) -> list[Message]:
+        return list(_messages(self._socket.recv(_RECEIVE_BYTES)))
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute, padded to four bytes."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+
+
+def attributes(payload: memoryview) -> dict[int, memoryview]:
+    """Values of a message's attributes by type; what is cut short ends them."""
+    found: dict[int, memoryview] = {}
+    at = 0
+    while at + 4 <= len(payload):
+        length, kind = struct.unpack_from("=HH", payload, at)
+        if length < 4 or at + length > len(payload):
+            break
+        found[kind & _TYPE_MASK] = payload[at + 4 : at + length]
+        at += (length + 3) & ~3
+    return found
+
+
+def _messages(data: bytes) -> Iterator[Message]:
+    view, at = memoryview(data), 0
+    while at + _HEADER.size <= len(data):
+        length, kind, _, _, port = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size or at + length > len(data):
+            return
+        yield Message(kind, port, view[at + _HEADER.size : at + length])
+        at += (length + 3) & ~3
+
+
+def _raise_error(message: Message) -> None:
+    (number,) = struct.unpack_from("=i", message.payload)
+    if number:
+        raise OSError(-number, os.strerror(-number))
