@@ -4,7 +4,7 @@ import os
 import secrets
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -19,6 +19,8 @@ pytest_plugins = ["tests.services"]
 
 SEED = int(os.environ.get("FORTRESS_SEED", secrets.randbits(31)))
 
+MOST_LINES, MOST_CHARACTERS = 30, 400  # of what one failed comparison prints
+
 hypothesis.settings.register_profile(
     "fortress",
     deadline=None,  # no test here measures time
@@ -31,6 +33,32 @@ hypothesis.settings.load_profile("fortress")
 def pytest_configure() -> None:
     """Take SIGINT back: shells start background jobs with it ignored, and Ctrl-C is tested here."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_assertrepr_compare(
+    config: pytest.Config,
+) -> Generator[None, list[list[str] | None], list[list[str] | None]]:
+    """Shorten what a failed comparison prints where pytest does not: where the variable CI is set.
+
+    -vv shows all of it.
+    """
+    told = yield
+    if config.get_verbosity(pytest.Config.VERBOSITY_ASSERTIONS) >= 2:
+        return told
+    return [lines and shortened(lines) for lines in told]
+
+
+def shortened(lines: list[str]) -> list[str]:
+    """Return the first MOST_LINES lines, each with its first MOST_CHARACTERS."""
+    kept = [
+        f"{line[:MOST_CHARACTERS]} … {len(line)} characters"
+        if len(line) > MOST_CHARACTERS
+        else line
+        for line in lines[:MOST_LINES]
+    ]
+    more = len(lines) - MOST_LINES
+    return [*kept, f"… and {more} lines more; -vv shows them"] if more > 0 else kept
 
 
 def pytest_report_header() -> str:
