@@ -128,6 +128,11 @@ static int attach_filter(int fd, int filter_fd, const fx_packet_port *port)
 		       port->interface, filter_fd, strerror(errno));
 }
 
+int fx_packet_port_filter(const fx_packet_port *port, int filter_fd)
+{
+	return attach_filter(port->fd, filter_fd, port);
+}
+
 /* A new group of rings with a number that the kernel chooses, or the group `fanout`. */
 static int join_group(int fd, int64_t fanout, fx_packet_port *port)
 {

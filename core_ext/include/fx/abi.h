@@ -98,6 +98,15 @@ typedef struct {
 	uint64_t freezes; /* how often it was full */
 } fx_port_state;
 
+/* What the tap counts instead of copying it (src/shunt.h); counts include what is not folded into flows yet. */
+typedef struct {
+	uint64_t directions; /* shunted now */
+	uint64_t added; /* so far */
+	uint64_t refused; /* not shunted: no room */
+	uint64_t packets, bytes; /* on the wire, IP bytes */
+	uint64_t lost_packets; /* that came when their flow's row was written: in no row */
+} fx_shunt_stats;
+
 int fx_abi_version(void);
 const char *fx_last_error(void);
 
@@ -113,6 +122,8 @@ void fx_source_close(fx_source *source);
  */
 int fx_packet_port_open(const char *interface, uint64_t ring_bytes, int filter_fd, int64_t fanout,
 			fx_packet_port *out);
+/* Replaces the filter of a port: another program, or -1 = every frame. Needs no capability. */
+int fx_packet_port_filter(const fx_packet_port *port, int filter_fd);
 /* Reads the rings of ports, which needs no capability; the source has its own copies of the descriptors. */
 int fx_source_open_packet(const fx_packet_port *ports, int count, fx_source **out);
 /* Puts another port in the place of a number; the descriptor of the old one is closed. */

@@ -131,6 +131,8 @@ FX_OUTLINE void fx_walk_tcp_options(const fx_u8 *at, fx_u32 length, const fx_u8 
 {
 	fx_parse_tcp_options(at, length, end, out);
 }
+#elif defined(FX_WITHOUT_OPTIONS) /* for who does not read the columns of TCP options */
+#define fx_walk_tcp_options(at, length, end, out) ((void)0)
 #else
 #define fx_walk_tcp_options fx_parse_tcp_options
 #endif
