@@ -10,12 +10,24 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from fortress.cli import agent, block, columns, config, doctor, flows, guard, model, replay, up
+from fortress.cli import (
+    agent,
+    block,
+    columns,
+    config,
+    doctor,
+    flows,
+    guard,
+    model,
+    powercap,
+    replay,
+    up,
+)
 from fortress.cli.options import Formatter, ask_for_more
 from fortress.cli.running import INTERRUPTED
 from fortress.errors import FortressError
 
-COMMANDS = (up, replay, flows, agent, guard, block, model, config, doctor, columns)
+COMMANDS = (up, replay, flows, agent, guard, block, powercap, model, config, doctor, columns)
 
 GARBAGE_AFTER = 50_000  # containers more than before
 

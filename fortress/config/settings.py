@@ -146,13 +146,18 @@ class Energy(_Section):
         default="auto", description="socket of `fortress powercap run`; auto = beside the agent's"
     )
     idle_watts: float = Field(
-        default=0, ge=0, le=10_000, description="for the estimate: power of the idle machine"
-    )
-    busy_watts: float = Field(
-        default=0,
+        default=3.0,
         ge=0,
         le=10_000,
-        description="for the estimate: power with every core busy; 0 = no estimate",
+        description="for the estimate: the idle machine; the default is a published reading of a"
+        " Raspberry Pi 4",
+    )
+    busy_watts: float = Field(
+        default=6.3,
+        ge=0,
+        le=10_000,
+        description="for the estimate: every core busy; the default is that machine's, 0 = no"
+        " estimate",
     )
 
 

@@ -345,7 +345,7 @@ def test_a_second_agent_is_told_the_pid_of_the_first(agent: Served, tmp_path: Pa
 
 def test_a_socket_that_a_crash_left_behind_is_replaced(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from fortress.http.serving import unix_socket\n"
+        "import os, sys; from pathlib import Path; from fortress.http.sockets import unix_socket\n"
         "with unix_socket(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "agent.sock")], check=False)

@@ -20,7 +20,8 @@ from fortress import events, metrics
 from fortress.config import Settings
 from fortress.http.access import Rules, group_id, guard, host_names, is_loopback
 from fortress.http.problems import Refusal, tell_problems
-from fortress.http.serving import serving, tcp_socket, unix_socket
+from fortress.http.serving import serving
+from fortress.http.sockets import tcp_socket, unix_socket
 from fortress.http.sse import Broadcast, TooManyReadersError
 from fortress.http.tokens import Failures, token
 from fortress.services.agent.view import DROPS, AgentControl, AgentView
