@@ -146,6 +146,7 @@ def stream(capture: Path, pipeline: Pipeline) -> None:
 def run_pipeline(ticks: list[Tick], pipeline: Pipeline) -> None:
     for tick in ticks:
         pipeline.tick(tick.time_ns, tick.intervals, tick.flows, tick.packets)
+    pipeline.finish()
 
 
 def least(run: Callable[[], object]) -> float:

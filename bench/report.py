@@ -70,7 +70,9 @@ def target_rows(results: Results) -> Iterator[tuple[str, ...]]:
                     values = ratio(measured.timings[name], measured.timings[side])
                     title = f"{measured.name}: {name} ÷ {side}"
                     yield judged(title, f"≥ {least:g}", *values, least)
-        replay, start = (measured.timings[one] for one in ("fortress replay", "replay's start"))
+        replay, kept, start = (
+            measured.timings[side.name] for side in (ours.REPLAY, ours.KEEP, ours.START)
+        )
         for unit, count, least in (
             ("packets", measured.counted.frames, REPLAY_PACKETS_S),
             ("flows", measured.counted.count.records, REPLAY_FLOWS_S),
@@ -85,6 +87,8 @@ def target_rows(results: Results) -> Iterator[tuple[str, ...]]:
                 count / (replay.least_s - start.least_s),
             )
             yield judged(f"{title}, without start-up", "", *values, least, "{:,.0f}")
+            values = (count / kept.median_s, count / kept.least_s)
+            yield judged(f"{title}, with `--out`", "", *values, least, "{:,.0f}")
     value = results.bytes_a_flow
     yield judged("memory a flow, table full", f"≤ {BYTES_A_FLOW}", value, value, -BYTES_A_FLOW)
 
@@ -210,7 +214,8 @@ def commands(results: Results) -> Iterator[tuple[str, str, str]]:
     yield "floor", "", "`floor CAPTURE`"
     yield "core", "", "`core_driver CAPTURE`"
     yield "core in Python", "", "`python bench/programs/core_flows.py CAPTURE`"
-    yield "fortress replay", "", "`fortress replay CAPTURE --out DIR`"
+    yield "fortress replay", "", "`fortress replay CAPTURE`"
+    yield "fortress replay --out", "", "`fortress replay CAPTURE --out DIR`"
     yield from (
         (name, versions[name], f"`{command}`")
         for name, command in COMMANDS.items()

@@ -3,7 +3,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
+from socket import AF_INET, inet_ntop
 from typing import Any, Final
 
 import numpy as np
@@ -155,7 +156,7 @@ def format_addr(address: bytes | np.void) -> str:
     """
     octets = address if isinstance(address, bytes) else address.tobytes()
     if octets.startswith(_MAPPED_IP4):
-        return str(IPv4Address(octets[12:]))
+        return inet_ntop(AF_INET, octets[12:])
     return str(IPv6Address(octets))
 
 

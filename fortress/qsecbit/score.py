@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
 from typing import NamedTuple
 
 from fortress.verdict import Finding, Score, Share, Source, Status
@@ -88,9 +87,10 @@ def _shares(names: Iterable[str], values: Iterable[float]) -> tuple[Share, ...]:
     sums: dict[str, float] = {}
     for name, value in zip(names, values, strict=True):
         sums[name] = sums.get(name, 0.0) + value
-    largest = sorted(sums.items())  # by name,
-    largest.sort(key=itemgetter(1), reverse=True)  # which decides among equals
-    if len(largest) > MOST_SHARES:
-        rest = math.fsum(value for _, value in largest[MOST_SHARES - 1 :])
-        largest = [*largest[: MOST_SHARES - 1], (OTHERS, rest)]
-    return tuple(map(Share._make, largest))
+    largest = sorted(sums)  # by name,
+    largest.sort(key=sums.__getitem__, reverse=True)  # which decides among equals
+    if len(largest) <= MOST_SHARES:
+        return tuple(Share(name, sums[name]) for name in largest)
+    rest = math.fsum(sums[name] for name in largest[MOST_SHARES - 1 :])
+    named = (Share(name, sums[name]) for name in largest[: MOST_SHARES - 1])
+    return *named, Share(OTHERS, rest)
