@@ -43,8 +43,8 @@ start here:
   fortress doctor                       what works on this machine
 
 exit codes:
-  0 done · 1 error · 2 wrong usage or configuration · 3 input was damaged, what
-  could be read was analysed · 130 interrupted"""
+  0 done · 1 error · 2 wrong usage or configuration · 3 input was damaged or some
+  of it missing, what could be read was analysed · 130 interrupted"""
 
 
 def build_parser() -> argparse.ArgumentParser:
