@@ -79,7 +79,7 @@ class Rising:
     """Brings counters up to totals that are counted elsewhere; telling one twice adds nothing."""
 
     def __init__(self) -> None:
-        self._told: dict[Counter, float] = {}
+        self._told: dict[Counter, float] = {}  # labels() gives the same object each time
 
     def to(self, counter: Counter, total: float) -> None:
         """Make the counter's part of ours `total`; a smaller one is a count that began anew."""

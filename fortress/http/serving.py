@@ -8,6 +8,7 @@ packages; gunicorn forks), and it takes sockets that are bound already. Measured
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,36 +46,60 @@ def serving(app: App, sockets: Sequence[socket.socket]) -> Iterator[None]:
         outbuf_high_watermark=1 << 20,
         ident="fortress",
     )
-    served: dict[int, Any] = {}
+    logging.getLogger("waitress.queue").disabled = True  # streams hold threads: no news
     dispatcher = ThreadedTaskDispatcher()
     dispatcher.set_thread_count(THREADS)
-    for bound in sockets:
+    loops = [_Loop(app, bound, settings, dispatcher) for bound in sockets]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.stop()
+        dispatcher.shutdown(timeout=STOP_S)
+        for loop in loops:
+            loop.close()
+
+
+class _Loop:
+    """One socket and its connections, whose number is bounded for each socket apart: who fills the
+    TCP port does not shut the unix socket.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        bound: socket.socket,
+        settings: Adjustments,
+        dispatcher: ThreadedTaskDispatcher,
+    ) -> None:
+        self._served: dict[int, Any] = {}
+        self._stop = threading.Event()
         kind: Any = _Unix if bound.family == socket.AF_UNIX else TcpWSGIServer
-        server = kind(
+        self._server = kind(
             app,
-            served,
+            self._served,
             _sock=bound,
             dispatcher=dispatcher,
             adj=settings,
             sockinfo=(bound.family, bound.type, bound.proto, bound.getsockname()),
             bind_socket=False,
         )
-    stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._thread.start()
 
-    def loop() -> None:
-        while not stop.is_set():
-            wasyncore.poll2(1.0, served)
+    def stop(self) -> None:
+        """Take no more connections."""
+        self._stop.set()
+        self._server.pull_trigger()
+        self._thread.join(STOP_S)
 
-    thread = threading.Thread(target=loop, name="http", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        server.pull_trigger()
-        thread.join(STOP_S)
-        dispatcher.shutdown(timeout=STOP_S)
-        wasyncore.close_all(served)
+    def close(self) -> None:
+        """Close every connection and the socket."""
+        wasyncore.close_all(self._served)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            wasyncore.poll2(1.0, self._served)
 
 
 class _Unix(UnixWSGIServer):

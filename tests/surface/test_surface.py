@@ -80,9 +80,11 @@ def test_status_names_each_sensor_and_every_drop(agent: Served) -> None:
         "rows_lost": 1,
         "packets_shed": 0,
         "flows_evicted": 0,
-        "archive_lost": 0,
+        "archive_lost": 5,
         "events_lost": 0,
     }
+    assert told["archive"]["bytes"] == 4096
+    assert told["energy"]["source"] == "estimate"
     assert told["totals"] == {"packets": 100, "bytes": 10000, "flows": 0}
     assert told["pid"] == os.getpid()
 
@@ -130,6 +132,12 @@ def test_metrics_are_brought_up_to_the_last_snapshot(agent: Served) -> None:
     assert after['fortress_sensor_live{sensor="eth2"}'] == 0
     assert after['fortress_respond_blocks{state="proposed"}'] == 1
     assert after["fortress_capture_sampled_ratio"] == 0.5
+    assert after["fortress_archive_bytes"] == 4096
+    assert after['fortress_energy_watts{domain="machine",source="estimate"}'] == 4.5
+    assert after['fortress_energy_joules_total{source="estimate"}'] >= 90
+    assert after['fortress_energy_joules_per_million_packets{source="estimate"}'] == 3.0
+    agent.board.publish(replace(snapshot(), energy=None, sensors=()), score())
+    assert not any("watts{" in name or "sensor_live{" in name for name in total())
 
 
 def test_a_loop_that_stands_still_is_unhealthy(tmp_path: Path) -> None:
@@ -359,6 +367,16 @@ def test_a_file_in_the_sockets_place_is_not_removed(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is no socket"), served(tmp_path):
         pass
     assert (tmp_path / "agent.sock").read_text() == "precious"
+
+
+def test_who_fills_the_port_does_not_shut_the_unix_socket(agent: Served) -> None:
+    held = [connection(agent.tcp) for _ in range(80)]
+    for one in held:
+        one.connect()
+    assert ask(agent.unix, "/reload", "POST").status == 200
+    for one in held:
+        one.close()
+    assert ask(agent.tcp, "/health").status == 200
 
 
 def test_stopping_does_not_wait_for_readers_of_events(tmp_path: Path) -> None:

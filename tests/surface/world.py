@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fortress.archive.shelf import ArchiveState
 from fortress.config import Settings
 from fortress.config.settings import Control, Metrics
 from fortress.errors import OutputError
+from fortress.qsecbit.energy import Energy
 from fortress.services.agent.board import Board
 from fortress.services.agent.surface import surface
 from fortress.services.agent.view import AgentStatus, BlockRow, Outcome, SensorRow, Totals
@@ -102,6 +104,8 @@ def snapshot(second: float = 0, packets: int = 100, drops: int = 7) -> AgentStat
         totals=Totals(packets=packets, bytes=packets * 100, kernel_drops=drops, rows_lost=1),
         flows_active=3,
         sampled=0.5,
+        archive=ArchiveState(files=1, bytes=4096, rows_written=100, rows_lost=5, rows_waiting=0),
+        energy=Energy("estimate", 4.5, {"machine": 4.5}, 90.0, 3.0),
     )
 
 

@@ -22,6 +22,7 @@ from fortress import metrics
 from fortress.errors import OutputError
 from fortress.events import Event
 from fortress.http.sse import Broadcast
+from fortress.qsecbit.energy import Energy
 from fortress.services.agent.history import History
 from fortress.services.agent.view import (
     DROPS,
@@ -165,6 +166,24 @@ class Board:
         metrics.SENSOR_LIVE.clear()  # an interface that has gone leaves no row behind
         for sensor in status.sensors:
             metrics.SENSOR_LIVE.labels(sensor.name).set(sensor.state == "live")
+        if status.archive is not None:
+            rising.to(metrics.ARCHIVE_FLOWS, status.archive.rows_written)
+            rising.to(metrics.ARCHIVE_LOST, status.archive.rows_lost)
+            metrics.ARCHIVE_BYTES.set(status.archive.bytes)
+        _count_energy(rising, status.energy)
+
+
+def _count_energy(rising: metrics.Rising, energy: Energy | None) -> None:
+    """Gauges of what is known now; what is not known has no row, rather than an old one."""
+    metrics.ENERGY_WATTS.clear()
+    metrics.ENERGY_PER_PACKETS.clear()
+    if energy is None:
+        return
+    for domain, watts in energy.domains.items():
+        metrics.ENERGY_WATTS.labels(domain, energy.source).set(watts)
+    rising.to(metrics.ENERGY_JOULES.labels(energy.source), energy.joules)
+    if energy.joules_per_million_packets is not None:
+        metrics.ENERGY_PER_PACKETS.labels(energy.source).set(energy.joules_per_million_packets)
 
 
 def _drops(totals: Totals) -> int:

@@ -122,6 +122,7 @@ def _reading(view: AgentView, stream: Broadcast) -> dict[str, Callable[[], Any]]
             return jsonify(head | {"state": health.state, "sensors": [], "drops": {}})
         totals = asdict(told.totals)
         drops = {name: totals.pop(name) for name in DROPS} | {"events_lost": stream.lost}
+        drops["archive_lost"] = told.archive.rows_lost if told.archive else 0
         return jsonify(head | asdict(told) | {"totals": totals, "drops": drops})
 
     def score() -> Any:

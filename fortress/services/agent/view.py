@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from fortress.archive.shelf import ArchiveState
+from fortress.qsecbit.energy import Energy
 from fortress.verdict import Finding, Score, Status
 
 SensorState = Literal["live", "stale", "missing"]
@@ -44,10 +46,9 @@ class Totals:
     rows_lost: int = 0  # rows of a tick beyond its bound: seen by the flow table, not judged
     packets_shed: int = 0  # left out on purpose above capacity, by flow hash
     flows_evicted: int = 0  # ended early: the flow table was full
-    archive_lost: int = 0  # flows that did not reach the archive
 
 
-DROPS = ("kernel_drops", "rows_lost", "packets_shed", "flows_evicted", "archive_lost")
+DROPS = ("kernel_drops", "rows_lost", "packets_shed", "flows_evicted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class AgentStatus:
     totals: Totals = Totals()
     flows_active: int = 0
     sampled: float = 1.0
+    archive: ArchiveState | None = None  # None = no archive is kept
+    energy: Energy | None = None  # None = nothing is known
     notes: tuple[str, ...] = ()  # sentences for people: why `auto` chose the source, what is off
 
 
