@@ -114,10 +114,10 @@ void fx_flow_rare_flags(struct fx_flow *f, struct fx_flow_cold *c, int side,
 
 void fx_flow_answer(struct fx_flow *f, struct fx_flow_cold *c, int side, fx_i64 time_ns)
 {
-	if (side == FX_ORIG && !(f->bits & FX_FLOW_WAITS)) {
+	if (side == FX_ORIG) {
 		f->bits |= FX_FLOW_WAITS;
 		c->response_ns = time_ns;
-	} else if (side == FX_RESP && f->bits & FX_FLOW_WAITS) {
+	} else {
 		f->bits |= FX_FLOW_ANSWERED;
 		c->response_ns = time_ns > c->response_ns ? time_ns - c->response_ns : 0;
 	}

@@ -40,6 +40,14 @@ FX_INLINE void fx_flow_close(struct fx_flow *f, enum fx_flow_bits closing)
 	f->bits = (fx_u8)(others | (fx_u32)closing);
 }
 
+/* Whether a payload of this side is the originator's first one or the first one after it. */
+FX_INLINE int fx_flow_is_answer(const struct fx_flow *f, int side)
+{
+	fx_u32 bits = f->bits & (fx_u32)(FX_FLOW_WAITS | FX_FLOW_ANSWERED);
+
+	return bits == (side == FX_ORIG ? 0 : FX_FLOW_WAITS);
+}
+
 FX_INLINE int fx_tcp_is_known(const struct fx_packet *p)
 {
 	return fx_likely(p->decode == FX_DECODE_OK) || p->decode == FX_DECODE_CUT_OPTIONS ||
@@ -135,7 +143,7 @@ FX_INLINE void fx_flow_count(struct fx_flow_table *t, fx_u32 slot, int side,
 	if (payload) {
 		if (fx_unlikely(s->data_pkts == 0 && t->wants_entropy))
 			fx_flow_first_payload(s, &t->cold[slot], side, p, frame);
-		if (fx_unlikely(!(f->bits & FX_FLOW_ANSWERED)))
+		if (fx_unlikely(fx_flow_is_answer(f, side)))
 			fx_flow_answer(f, &t->cold[slot], side, p->time_ns);
 		s->data_pkts++;
 		s->payload_bytes += payload;

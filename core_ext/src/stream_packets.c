@@ -22,19 +22,23 @@ static void look_up(struct fx_stream *s)
 		struct fx_probe *probe = &s->probes[i];
 		const struct fx_flow *f;
 		const struct fx_side *side;
+		struct fx_index_entry entry;
 		fx_u32 at;
 
+		probe->slot = FX_NO_SLOT;
 		if (!s->packets[i].ip_version)
 			continue;
-		probe->slot = FX_NO_SLOT;
 		at = fx_index_home(t, probe->hash);
-		while (t->index[at].slot_plus_1 && !fx_hash_is_same(t->index[at].hash, probe->hash))
+		entry = t->index[at];
+		while (entry.slot_plus_1 && !fx_hash_is_same(entry.hash, probe->hash)) {
 			at = at + 1 == t->index_size ? 0 : at + 1;
-		if (!t->index[at].slot_plus_1)
+			entry = t->index[at];
+		}
+		if (!entry.slot_plus_1)
 			continue;
-		probe->slot = t->index[at].slot_plus_1 - 1;
+		probe->slot = entry.slot_plus_1 - 1;
 		f = &t->flows[probe->slot];
-		probe->side = (t->index[at].hash ^ probe->hash) & 1;
+		probe->side = (entry.hash ^ probe->hash) & 1;
 		side = &f->side[probe->side];
 		__builtin_prefetch(f, 1);
 		__builtin_prefetch(&f->gaps, 1);
