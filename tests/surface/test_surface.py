@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -14,10 +15,11 @@ import pytest
 
 from fortress.errors import OutputError
 from fortress.events import event
+from fortress.http.access import Rules
 from fortress.http.sse import READERS
 from fortress.http.tokens import FAILURES
 from fortress.services.agent.board import Board
-from fortress.services.agent.surface import surface
+from fortress.services.agent.surface import make_app, surface
 from fortress.services.agent.view import Totals
 from tests.surface.asking import ask, connection
 from tests.surface.world import (
@@ -57,6 +59,20 @@ def test_both_sockets_show_the_same(agent: Served, path: str) -> None:
     assert over_tcp.headers["cache-control"] == "no-store"
     if path not in ("/health", "/status"):  # they tell the uptime
         assert over_tcp.body == over_unix.body
+
+
+def test_the_page_about_the_agent_tells_every_path(tmp_path: Path, root: Path) -> None:
+    board = Board("1")
+    rules = Rules(token="x" * 43, hosts=frozenset())
+    app = make_app(board, board.events, None, rules)
+    paths = {
+        f"`{method} {rule.rule}`"
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ()
+        if method in ("GET", "POST")
+    }
+    told = re.findall(r"^\| (`[A-Z]+ /[^`]*`)", (root / "docs/agent.md").read_text(), re.MULTILINE)
+    assert sorted(told) == sorted(paths)
 
 
 def test_before_the_first_tick_there_is_no_number(tmp_path: Path) -> None:
