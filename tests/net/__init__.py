@@ -1,0 +1,1 @@
+"""Live interfaces, in network namespaces that the tests make."""
