@@ -128,7 +128,7 @@ def test_a_table_does_not_hide_a_wrong_value_before_it(file: Path) -> None:
         ("FORTRESS_STROE__URL", "x", r"STROE__URL: no such .* did you mean FORTRESS_STORE__URL\?"),
         ("FORTRESS_FLOWS__BUDGET_MIB", "x", r"FLOWS__BUDGET_MIB: flows\.budget_mib"),
         ("FORTRESS_STATEDIR", "x", r"STATEDIR: no such .* did you mean FORTRESS_STATE_DIR\?"),
-        ("FORTRESS_CONFG", "x", r"CONFG: no such .* did you mean FORTRESS_CONFIG\?"),
+        ("FORTRESS_CONFIG_FILE", "x", r"CONFIG_FILE: no such .* did you mean FORTRESS_CONFIG\?"),
         ("FORTRESS_STORE", "{", r"environment FORTRESS_STORE: store: .*dictionary"),
         (
             "FORTRESS_STORE__URL",
