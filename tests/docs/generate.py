@@ -35,9 +35,11 @@ def columns_page() -> str:
 
     lines = ["# Columns", ""]
     lines += [
-        "Each table is one `.def` file under `core_ext/include/fx/`; all else comes from it."
-        + " `fortress flows` and the archive write `conn_state` and `end_reason` as the names given"
-        + " here (dictionary-encoded text in Parquet).",
+        (
+            "Each table is one `.def` file under `core_ext/include/fx/`; all else comes from it."
+            " `fortress flows` and the archive write `conn_state` and `end_reason` as the names"
+            " given here (dictionary-encoded text in Parquet)."
+        ),
         "",
     ]
     for title, table in (("Flows", FLOWS), ("Intervals", INTERVALS), ("Packets", PACKETS)):
