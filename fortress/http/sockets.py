@@ -16,6 +16,7 @@ from typing import Any
 from fortress.errors import OutputError
 
 BACKLOG = 64
+_LONGEST = 107  # sockaddr_un's, less its zero
 
 
 def tcp_socket(listen: str, key: str) -> socket.socket:
@@ -46,6 +47,8 @@ def unix_socket(path: Path, mode: int = 0o660, gid: int = -1) -> Iterator[socket
     A lock beside the socket decides, so that a socket that a crash left behind is replaced and one
     that is in use never is.
     """
+    if len(os.fsencode(path)) > _LONGEST:
+        raise OutputError(f"{path}: is too long for a unix socket ({_LONGEST} bytes at most)")
     with contextlib.ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

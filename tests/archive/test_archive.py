@@ -164,7 +164,7 @@ def test_a_disk_that_is_slow_costs_flows_not_memory_and_not_the_loop(
 
 
 WRITE_FOR_EVER = """
-import sys
+import sys, time
 from pathlib import Path
 from tests.archive.world import NOON_NS, NOON_S, flows, settings
 from fortress.archive.writer import Archive
@@ -174,18 +174,45 @@ print("begun", flush=True)
 while True:
     for batch in batches:
         archive.add(batch)
+        time.sleep(0.001)
 """
+
+
+def test_what_nobody_foresaw_costs_a_chunk_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, calls = shelf.write, []
+
+    def strange(path: Path, content: bytes) -> None:
+        calls.append(path)
+        if len(calls) == 1:
+            raise RuntimeError("strange")
+        write(path, content)
+
+    monkeypatch.setattr(shelf, "write", strange)
+    with opened(tmp_path) as archive:
+        archive.add(flows(1000))
+        until = time.monotonic() + 20
+        while not archive.state().rows_lost and time.monotonic() < until:
+            time.sleep(0.001)
+        assert "strange" in archive.state().error
+        archive.add(flows(10))
+    assert archive.state().rows_written == 10
+    assert archive.state().error == ""
 
 
 def test_a_kill_at_any_instant_leaves_only_whole_files(tmp_path: Path, root: Path) -> None:
     rng = random.Random(7)
-    for _ in range(4):
+    for _ in range(5):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITE_FOR_EVER, str(tmp_path)], cwd=root, stdout=subprocess.PIPE
         )
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"begun\n"
-        time.sleep(rng.uniform(0.05, 0.4))
+        before, until = len(shelf.files(tmp_path)), time.monotonic() + 20
+        while len(shelf.files(tmp_path)) == before and time.monotonic() < until:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.1))
         writer.send_signal(signal.SIGKILL)
         writer.communicate(timeout=20)
         for one in shelf.files(tmp_path):

@@ -395,6 +395,12 @@ def test_who_fills_the_port_does_not_shut_the_unix_socket(agent: Served) -> None
     assert ask(agent.tcp, "/health").status == 200
 
 
+def test_a_path_that_no_unix_socket_can_have_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 100)
+    with pytest.raises(OutputError, match="too long for a unix socket"), served(folder):
+        pass
+
+
 def test_stopping_does_not_wait_for_readers_of_events(tmp_path: Path) -> None:
     with served(tmp_path) as agent:
         over = connection(agent.unix)
