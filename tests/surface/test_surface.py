@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fortress.errors import OutputError
@@ -399,6 +401,17 @@ def test_a_path_that_no_unix_socket_can_have_is_told(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 100)
     with pytest.raises(OutputError, match="too long for a unix socket"), served(folder):
         pass
+
+
+def test_noise_on_the_socket_harms_nobody(agent: Served, rng: np.random.Generator) -> None:
+    starts = (b"", b"GET / HTTP/1.1\r\n", b"POST /reload HTTP/1.1\r\nContent-Length: -5\r\n")
+    for number in range(150):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as noisy:
+            noisy.connect(str(agent.unix))
+            noisy.sendall(starts[number % 3] + rng.bytes(300) + b"\r\n\r\n")
+    assert ask(agent.unix, "/health").status == 200
+    assert ask(agent.tcp, "/health").status == 200
+    assert agent.asked.said == []
 
 
 def test_stopping_does_not_wait_for_readers_of_events(tmp_path: Path) -> None:
