@@ -21,7 +21,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 from fortress.http.access import peer_address
 
-THREADS = 8  # READERS of event streams hold one each, the rest answers
+THREADS = 10  # READERS of event streams hold one each, the rest answers
 CONNECTIONS = 64
 HEADER_BYTES = 16 * 1024
 BODY_BYTES = 1 << 20  # the last stop; apps refuse earlier and with better words
@@ -44,6 +44,7 @@ def serving(app: App, sockets: Sequence[socket.socket]) -> Iterator[None]:
         max_request_body_size=BODY_BYTES,
         channel_timeout=IDLE_S,
         outbuf_high_watermark=1 << 20,
+        channel_request_lookahead=1,  # or a client's leaving is noticed one write too late
         ident="fortress",
     )
     logging.getLogger("waitress.queue").disabled = True  # streams hold threads: no news

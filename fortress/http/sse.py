@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Condition
 
-READERS = 4  # each holds a thread of the server
+READERS = 6  # each holds a thread of the server
 WAITING = 512  # events that a slow reader may be behind before it loses some
 KEPT = 256  # events that a reader who comes back is given again
-HEARTBEAT_S = 15.0  # a comment after so much silence, so that a reader who has gone is noticed
+HEARTBEAT_S = 5.0  # a comment after so much silence: so a reader who has gone is noticed
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@
             …, sensor.state, sensor.reason     # for /status
 
 It is a metric, and a value that drift may look at; its weight in the score is 0 until a study shows
-that it tells something (docs/score.md).
+that it tells something.
 """
 
 from __future__ import annotations

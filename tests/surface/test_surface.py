@@ -335,6 +335,25 @@ def test_events_are_heard_as_they_happen_and_places_are_bounded(agent: Served) -
         over.close()
 
 
+def test_the_places_of_readers_who_have_gone_are_given_back(agent: Served) -> None:
+    for _ in range(READERS):
+        over = connection(agent.tcp)
+        over.request("GET", "/events")
+        answer = over.getresponse()
+        answer.readline()
+        answer.close()
+        over.close()
+    until = time.monotonic() + 30
+    while (status := ask_only_for_the_head(agent)) == 503 and time.monotonic() < until:
+        time.sleep(0.2)
+    assert status == 200
+
+
+def ask_only_for_the_head(agent: Served) -> int:
+    """HEAD holds no place: the answer is closed unread."""
+    return ask(agent.tcp, "/events", "HEAD").status
+
+
 def test_a_replay_cannot_be_changed(tmp_path: Path) -> None:
     board = Board("1")
     with surface(board, board.events, None, settings(tmp_path)):
