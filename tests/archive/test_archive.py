@@ -10,10 +10,13 @@ import time
 from pathlib import Path
 from threading import Event
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fortress_core import StreamOptions, open_capture
 
 from fortress.archive import shelf
+from fortress.archive.export import Limits, export
 from fortress.archive.shelf import ArchiveFile
 from fortress.archive.writer import WAITING, Archive
 from fortress.errors import OutputError
@@ -51,6 +54,27 @@ def test_a_file_has_the_cores_columns_with_units_and_meanings(tmp_path: Path) ->
     assert table.schema.field("orig_bytes").metadata[b"unit"] == b"bytes"
     assert table.column("orig_addr")[0].as_py().startswith("10.0.")
     assert pq.ParquetFile(one.path).metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_the_archive_of_a_capture_holds_what_its_export_does(tmp_path: Path, samples: Path) -> None:
+    (capture,) = samples.glob("attack_day.pcap*")
+    limits = Limits(64 << 20, 120_000_000_000, 1_800_000_000_000)
+    export([str(capture)], tmp_path / "all.parquet", None, limits, Event())
+    options = StreamOptions(packet_rows="none", keep_intervals=False)
+    with opened(tmp_path / "kept", keep_days=36_500, rows_per_file=6000) as archive:
+        columns = list(archive.columns)
+        with open_capture([str(capture)], options=options, flow_columns=columns) as stream:
+            for batch in stream:
+                archive.add(batch.flows)
+                archive.tick(batch.tick_ns)
+    assert archive.state().rows_lost == 0
+    exported = pq.read_table(tmp_path / "all.parquet")
+    tables = [pq.read_table(one.path, partitioning=None) for one in archive.files()]
+    kept = pa.concat_tables(tables, promote_options="permissive").sort_by("flow_id")
+    wanted = exported.sort_by("flow_id")
+    assert kept.num_rows == wanted.num_rows > 1000
+    for name in columns:
+        assert kept.column(name).to_pylist() == wanted.column(name).to_pylist(), name
 
 
 def test_day_and_hour_are_those_in_which_the_flows_ended(tmp_path: Path) -> None:
