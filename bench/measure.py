@@ -7,10 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.build import compiled
+from bench.build import ROOT, compiled
 
-# For all alike: importing numpy would start threads of a BLAS that none of them uses.
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+# For all alike: importing numpy would start threads of a BLAS that none of them uses; and what is
+# written in Python runs from bytecode, as it does where pip installed it, even if the environment
+# forbids to write any in the checkout.
+ALIKE = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "",
+    "PYTHONPYCACHEPREFIX": str(ROOT / ".cache" / "bench" / "bytecode"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ def spend(command: Sequence[str | Path], scratch: Path) -> Usage:
             stdout=output,
             stderr=output,
             timeout=900,
-            env=os.environ | ONE_THREAD,
+            env=os.environ | ALIKE,
         )
         if done.returncode:
             output.seek(0)
