@@ -111,13 +111,19 @@ FX_INLINE struct fx_shunt_slot *find_slot(const struct fx_packet *p)
 
 FX_INLINE int tap(const struct __sk_buff *skb, __u16 linktype)
 {
-	__u32 key = 0, captured = skb->len < HEADERS ? skb->len : HEADERS, kept;
+	__u32 key = 0, captured = skb->len < HEADERS ? skb->len : HEADERS, kept, last;
 	struct scratch *copy = bpf_map_lookup_elem(&scratch, &key);
 	struct fx_shunt_slot *slot;
 	struct fx_packet *p;
 	__u64 mode;
 
-	if (!copy || captured < 1 || bpf_skb_load_bytes(skb, 0, copy->octets, captured) < 0)
+	/* Linux 6.1 must be shown that the size is not 0: the last octet's place is kept apart from it. */
+	last = captured - 1;
+	asm volatile("" : "+r"(last));
+	if (!copy || last >= HEADERS)
+		return WHOLE;
+	captured = last + 1;
+	if (bpf_skb_load_bytes(skb, 0, copy->octets, captured) < 0)
 		return WHOLE;
 	p = &copy->packet;
 	if (linktype != FX_LINKTYPE_ETHERNET ||

@@ -33,7 +33,7 @@ struct {
 SEC(SECTION)
 int parse_filter(struct __sk_buff *skb)
 {
-	__u32 key = 0, captured = skb->len;
+	__u32 key = 0, captured = skb->len, last;
 	struct fx_packet *packet = bpf_map_lookup_elem(&parsed, &key);
 	struct scratch *copy = bpf_map_lookup_elem(&headers, &key);
 
@@ -41,7 +41,13 @@ int parse_filter(struct __sk_buff *skb)
 		return 0;
 	if (captured > HEADERS)
 		captured = HEADERS;
-	if (captured < 1 || bpf_skb_load_bytes(skb, 0, copy->octets, captured) < 0)
+	/* Linux 6.1 must be shown that the size is not 0: the last octet's place is kept apart from it. */
+	last = captured - 1;
+	asm volatile("" : "+r"(last));
+	if (last >= HEADERS)
+		return 0;
+	captured = last + 1;
+	if (bpf_skb_load_bytes(skb, 0, copy->octets, captured) < 0)
 		return 0;
 	fx_parse_frame(copy->octets, copy->octets + captured, skb->len, FX_LINKTYPE_ETHERNET,
 		       packet);
