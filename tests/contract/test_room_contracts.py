@@ -18,12 +18,14 @@ sys.exit(lint_imports(no_cache=True))
 @pytest.fixture
 def rooms(tmp_path: Path) -> Path:
     """A package with Fortress's rooms, their modules empty, and Fortress's contracts."""
-    for room in ("cli", "services", "store", "features", "training", "qsecbit/detectors"):
+    named = ("cli", "services", "store", "features", "training", "respond", "qsecbit/detectors")
+    for room in named:
         folder = tmp_path / "fortress" / room
         folder.mkdir(parents=True)
         for package in (folder, folder.parent):
             (package / "__init__.py").touch()
-    for module in ("services/agent", "services/web", "qsecbit/detectors/a", "qsecbit/detectors/b"):
+    modules = ("services/agent", "services/web", "qsecbit/detectors/a", "qsecbit/detectors/b")
+    for module in (*modules, "notify", "services/powercap"):
         (tmp_path / "fortress" / f"{module}.py").touch()
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (tmp_path / "lint.py").write_text(LINT)
