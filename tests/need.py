@@ -121,6 +121,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
         package="the list `lab` in ./dev; ./dev lab list installs it",
     ),
     "netns": netns,
+    "nft": programs("nft", package="nftables"),
     "podman": podman,
     "postgres": postgres,
     "rivals": rivals,

@@ -32,7 +32,7 @@ code 1: the guard refused one of them, and says why."""
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "block", "block and unblock by hand", None)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     verb = add_command(verbs, "add", "block addresses, prefixes or MACs", block, ADD)
     verb.add_argument("targets", metavar="TARGET", nargs="+", help="- reads them from stdin")
     verb.add_argument(

@@ -24,7 +24,7 @@ gives up every privilege but CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF."""
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "guard", "the privileged process that blocks", None)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     verb = add_command(verbs, "run", "block, and keep what is blocked", run, RUN)
     add_guard_config(verb)
     stop = verb.add_mutually_exclusive_group()

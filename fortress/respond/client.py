@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fortress.errors import GuardError
 from fortress.respond import channel, messages
@@ -22,14 +23,36 @@ from fortress.respond.messages import (
     GuardFacts,
     GuardStatus,
     Notes,
+    PortFacts,
     Request,
     StandingList,
+    Subscribed,
 )
 from fortress.respond.plain import Misread, read
+
+if TYPE_CHECKING:
+    from fortress_core.live import Port
 
 T = TypeVar("T")
 WAIT_S = 30.0
 _MOST_ANSWER_BYTES = 256 << 20
+
+
+@dataclass(slots=True)
+class PortGrant:
+    """A port that the guard opened, and the descriptors of a tap for it (or why there is none)."""
+
+    port: Port
+    tap_program_fd: int | None
+    tap_map_fds: tuple[int, int] | None
+    tap_reason: str
+
+    def close(self) -> None:
+        """Give everything back; what a stream has taken over is its own."""
+        self.port.close()
+        fds = [one for one in (self.tap_program_fd, *(self.tap_map_fds or ())) if one is not None]
+        channel.close_all(fds)
+        self.tap_program_fd = self.tap_map_fds = None
 
 
 class GuardClient:
@@ -86,6 +109,28 @@ class GuardClient:
         """All that holds for a target."""
         return self._ask(messages.Explain(target, self._session), Explanation)
 
+    def open_port(
+        self, interface: str, ring_bytes: int, tap: bool = True, *, fanout: int | None = None
+    ) -> PortGrant:
+        """A port on the interface, opened by the guard; close what the grant holds."""
+        asked = messages.OpenPort(interface, ring_bytes, tap, fanout)
+        plain, fds = self._ask_with_fds(asked)
+        try:
+            facts = read(PortFacts, plain)
+            if len(fds) != (1 if facts.tap_reason else 4):
+                raise Misread(f"{len(fds)} descriptors came")
+        except Misread as error:
+            channel.close_all(fds)
+            raise GuardError(f"the guard's answer makes no sense: {error}", _GONE) from error
+        from fortress_core.live import Port
+
+        port = Port(
+            fds[0], facts.interface, facts.ifindex, facts.linktype, facts.ring_bytes, facts.fanout
+        )
+        if facts.tap_reason:
+            return PortGrant(port, None, None, facts.tap_reason)
+        return PortGrant(port, fds[1], (fds[2], fds[3]), "")
+
     def load_feed(self, name: str, targets: Iterable[str], seconds: float) -> FeedLoaded:
         """Replace a block list's entries, in one transaction."""
         return self._ask(messages.LoadFeed(name, tuple(targets), seconds), FeedLoaded)
@@ -94,12 +139,20 @@ class GuardClient:
         """How the guard is."""
         return self._ask(messages.Status(), GuardStatus)
 
-    def subscribe(self) -> Iterator[GuardEvent]:
-        """What happens from now on; this connection serves nothing else any more."""
-        self._ask(messages.Subscribe(), dict)
-        self._socket.settimeout(None)
+    def subscribe(self, wait_s: float | None = None) -> Iterator[GuardEvent]:
+        """What happens from now on; this connection serves nothing else any more.
+
+        GuardError when the guard is gone, or when nothing happened for `wait_s`.
+        """
+        self._ask(messages.Subscribe(), Subscribed)
+        self._socket.settimeout(wait_s)
+        return self._events()
+
+    def _events(self) -> Iterator[GuardEvent]:
         while True:
-            yield read(GuardEvent, self._receive())
+            told, fds = self._receive()
+            channel.close_all(fds)
+            yield read(GuardEvent, told)
 
     def close(self) -> None:
         """Close the connection."""
@@ -114,31 +167,36 @@ class GuardClient:
         self.close()
 
     def _ask(self, request: Request, answer: type[T]) -> T:
+        plain, fds = self._ask_with_fds(request)
+        channel.close_all(fds)
+        try:
+            return read(answer, plain)
+        except Misread as error:
+            raise GuardError(f"the guard's answer makes no sense: {error}", _GONE) from error
+
+    def _ask_with_fds(self, request: Request) -> tuple[object, list[int]]:
         try:
             channel.send(self._socket, messages.encode_request(request))
         except BrokenPipeError:
             pass  # the guard has hung up: it may have said why
         except OSError as error:
             raise GuardError(f"guard at {self._path}: {error.strerror}", _GONE) from error
-        plain = self._receive()
-        if answer is dict:
-            return plain  # type: ignore[return-value]
-        try:
-            return read(answer, plain)
-        except Misread as error:
-            raise GuardError(f"the guard's answer makes no sense: {error}", _GONE) from error
+        return self._receive()
 
-    def _receive(self) -> object:
+    def _receive(self) -> tuple[object, list[int]]:
         try:
             data, fds = channel.receive(self._socket, _MOST_ANSWER_BYTES)
         except TimeoutError:
             raise GuardError(f"the guard at {self._path} does not answer", _GONE) from None
         except OSError as error:
             raise GuardError(f"guard at {self._path}: {error.strerror}", _GONE) from error
-        channel.close_all(fds)
         if not data:
             raise GuardError(f"the guard at {self._path} hung up", _GONE)
-        return messages.decode_answer(data)
+        try:
+            return messages.decode_answer(data), fds
+        except GuardError:
+            channel.close_all(fds)
+            raise
 
 
 _GONE = "see `systemctl status fortress-guard` and its audit"

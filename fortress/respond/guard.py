@@ -41,6 +41,7 @@ from fortress.verdict import Action
 PARDON_S = 3600.0  # for so long a target that an operator unblocked is not blocked automatically
 SHORTEST_AUTOMATIC = {4: 24, 6: 48}
 SHORTEST_FEED = {4: 8, 6: 16}
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 _MOST_UNDONE = 64
 _MOST_TOLD_REFUSALS = 20
 _MOST_PARDONS = 4096
@@ -451,7 +452,10 @@ class Guard:
         return NeverBlock(from_session({"SSH_CONNECTION": session}))
 
     def _links_spared(self) -> list[Spared]:
-        return [Spared(link, "a network of ours") for link in self.place.links]
+        """Private networks on our links: lists of bogus networks name them, and we live there."""
+        private = NeverBlock(spare(text, "private") for text in PRIVATE)
+        links = (one for one in self.place.links if private.refusal(one))
+        return [Spared(link, "a network of ours") for link in links]
 
     def _check_number(self, asked: Add, number: int) -> None:
         if not number:

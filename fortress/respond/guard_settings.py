@@ -63,6 +63,7 @@ class GuardSettings:
     state: Path = Path("/var/lib/fortress/guard")
     audit: Path = Path("/var/log/fortress/guard.jsonl")
     lan_ports: tuple[str, ...] = ()
+    capture: tuple[str, ...] = ()  # interfaces whose packets the agent may have; none: any
     backends: tuple[Literal["nftables", "xdp"], ...] = ("nftables",)
     on_stop: Literal["keep", "remove"] = "keep"
     access: Access = field(default_factory=Access)
@@ -111,9 +112,10 @@ def _check(settings: GuardSettings) -> None:
     for key, value, least, most in bounds:
         if not least <= value <= most:
             raise Misread(f"{key}: {value:g} is not between {least:g} and {most:g}")
-    for port in settings.lan_ports:
-        if not 0 < len(port.encode()) <= 15 or any(c in ' /"\\' for c in port):
-            raise Misread(f"lan_ports: {port!r} is no name of an interface")
+    for key, names in (("lan_ports", settings.lan_ports), ("capture", settings.capture)):
+        for name in names:
+            if not 0 < len(name.encode()) <= 15 or any(c in ' /"\\' for c in name):
+                raise Misread(f"{key}: {name!r} is no name of an interface")
     for name in settings.feeds:
         if not name.replace("-", "").replace("_", "").isalnum() or len(name) > 64:
             raise Misread(f"feeds.{name}: a name has letters, digits, - and _ only")

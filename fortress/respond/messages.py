@@ -93,7 +93,19 @@ class Subscribe:
     """Tell me what happens from now on."""
 
 
-Request: TypeAlias = Hello | Add | Remove | Blocks | Undo | Explain | LoadFeed | Status | Subscribe
+@dataclass(frozen=True, slots=True)
+class OpenPort:
+    """Give me a socket that sees an interface's packets, with a tap if that can be."""
+
+    interface: str
+    ring_bytes: int
+    tap: bool = True
+    fanout: int | None = None
+
+
+Request: TypeAlias = (
+    Hello | Add | Remove | Blocks | Undo | Explain | LoadFeed | Status | Subscribe | OpenPort
+)
 VERBS: dict[str, type[Request]] = {
     "hello": Hello,
     "add": Add,
@@ -104,6 +116,7 @@ VERBS: dict[str, type[Request]] = {
     "load_feed": LoadFeed,
     "status": Status,
     "subscribe": Subscribe,
+    "open_port": OpenPort,
 }
 
 
@@ -155,6 +168,11 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscribed:
+    """The answer to Subscribe; events follow."""
+
+
+@dataclass(frozen=True, slots=True)
 class FeedLoaded:
     """How many entries of a list stand now, and which were left out and why (the first ones)."""
 
@@ -162,6 +180,21 @@ class FeedLoaded:
     entries: int
     refused: int
     first_refusals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PortFacts:
+    """A port that was opened; `tap_reason` says why there is no tap with it, nothing if there is.
+
+    Beside it come the port's descriptor and, with a tap, those of its program and its two maps.
+    """
+
+    interface: str
+    ifindex: int
+    linktype: int
+    ring_bytes: int
+    fanout: int
+    tap_reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class Message:
 
 
 class Netlink:
-    """A netlink socket, for questions or (with groups) for news; close it, or use it as a context."""
+    """A netlink socket, for questions or (with groups) for news; used as a context."""
 
     def __init__(self, family: int, groups: int = 0, receive_bytes: int = 1 << 20) -> None:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC

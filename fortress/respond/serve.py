@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,6 +21,7 @@ from fortress.respond.messages import GuardEvent, GuardFacts, Request
 from fortress.respond.nftables import NftBackend
 from fortress.respond.peers import admit
 from fortress.respond.plain import Misread
+from fortress.respond.port_grants import open_granted
 from fortress.respond.watch import TableWatch, WorldWatch
 
 MOST_CONNECTIONS = 64
@@ -185,7 +186,11 @@ class Server:
             if not data:
                 self._hang_up(connection)
                 return
-            answer = messages.encode_answer(self._answer(messages.decode_request(data), connection))
+            request = messages.decode_request(data)
+            if isinstance(request, messages.OpenPort):
+                self._grant_port(request, connection)
+                return
+            answer = messages.encode_answer(self._answer(request, connection))
         except (channel.Malformed, Misread) as error:
             what = error.what if isinstance(error, GuardError) else str(error)
             remedy = error.remedy if isinstance(error, GuardError) else "see docs/respond.md"
@@ -221,9 +226,19 @@ class Server:
                 return guard.status(confined=self._confined, missed_events=self._missed_events)
             case messages.Subscribe():
                 connection.subscribed = True
-                return {}
-            case messages.Hello():
+                return messages.Subscribed()
+            case messages.Hello() | messages.OpenPort():  # ports are granted apart
                 return self._facts(asker)
+
+    def _grant_port(self, asked: messages.OpenPort, connection: _Connection) -> None:
+        facts, fds = open_granted(asked, self._guard.settings.capture)
+        try:
+            told: dict[str, object] = {"interface": asked.interface, "tap": not facts.tap_reason}
+            self._guard.audit.write("open_port", [told], connection.asker.name)
+            if not self._send(connection, messages.encode_answer(facts), fds):
+                self._hang_up(connection)
+        finally:
+            channel.close_all(fds)
 
     def _facts(self, asker: Asker) -> GuardFacts:
         role = "operator" if asker.operator else "agent"
@@ -240,9 +255,9 @@ class Server:
             if not self._send(connection, told):
                 self._hang_up(connection)
 
-    def _send(self, connection: _Connection, message: bytes) -> bool:
+    def _send(self, connection: _Connection, message: bytes, fds: Sequence[int] = ()) -> bool:
         try:
-            channel.send(connection.socket, message)
+            channel.send(connection.socket, message, fds)
         except OSError:
             return False
         return True
