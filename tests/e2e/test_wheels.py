@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.need import ROOT
+from tests.need import ROOT, need
 
 AGENT_LOCK = ROOT / "containers" / "requirements-agent.txt"
 
@@ -68,6 +68,14 @@ def test_the_wheel_of_fortress_holds_the_shipped_models(wheels: list[Path]) -> N
     assert shipped
     assert {f"fortress_models/{path}" for path in shipped} <= set(names)
     assert [name for name in names if name.startswith(("tests", "bench", "samples"))] == []
+
+
+def test_the_wheel_of_the_core_holds_the_kernel_programs(wheels: list[Path]) -> None:
+    need("bpf")
+    names = [name for wheel in wheels for name in zipfile.ZipFile(wheel).namelist()]
+    programs = {path.stem for path in (ROOT / "core_ext" / "bpf").glob("*.bpf.c")}
+    assert {f"fortress_core/bpf/{program}.o" for program in programs} <= set(names)
+    assert [name for name in names if name.startswith("fortress_core/_bpf.cpython")]
 
 
 def test_the_installed_wheels_replay_a_sample(
