@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from fortress_core.bpf_object import BpfError, BpfObject, check, extension
+from fortress_core.bpf_object import BpfObject, check, extension
 
 Kind = Literal["addr", "prefix", "mac"]
 Mode = Literal["native", "generic"]
@@ -22,10 +23,11 @@ _MODES: Final[dict[int, Mode]] = {1: "native", 2: "generic"}  # enum fx_xdp_mode
 _IP4: Final = bytes(10) + b"\xff\xff"
 _SECOND_NS: Final = 10**9
 _NONE_PASS_NS: Final = 2 * _SECOND_NS
+_PROGRAMS: Final = ("fortress_gate", "fortress_gate_d")  # sources; destinations as well
+_REGISTERED: Final = 64  # ids: of the last 32 gates
 _GONE: Final = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
 _REMEDIES: Final = {
-    errno.EBUSY: "take that off first: `ip link set dev NAME xdp off`; or let the guard that this "
-    "one follows hand it over",
+    errno.EBUSY: "stop what put it there, or take it off: `ip link set dev NAME xdp off`",
     errno.E2BIG: "remove entries, let nft block them, or give the gate more room when it is loaded",
     errno.EOPNOTSUPP: "nothing to do: nft blocks there",
     errno.EINVAL: "nothing to do: nft blocks there",
@@ -115,23 +117,32 @@ class Gate:
     shorter prefixes be seen behind those that are over.
     """
 
-    def __init__(self, loaded: BpfObject, pointer: Any) -> None:
+    def __init__(self, loaded: BpfObject, pointer: Any, known: list[int]) -> None:
         self._loaded = loaded
         self._pointer = pointer
+        self._known = known  # ids of gates
         self._attached: dict[int, tuple[int, Mode]] = {}
 
     @classmethod
-    def load(cls, entries: int = 131_072, prefixes: int = 16_384) -> Self:
-        """Maps for so many addresses and MACs, so many prefixes of each IP version; the program."""
+    def load(
+        cls, entries: int = 131_072, prefixes: int = 16_384, register: Path | None = None
+    ) -> Self:
+        """Maps for so many addresses and MACs, so many prefixes of each IP version; the program.
+
+        `register` is a file that a boot does not outlive (below /run): the kernel's numbers of the
+        gates loaded with it are kept there, so that a later process can take over what an earlier
+        one left.
+        """
         sizes = {"entries": entries, "prefixes4": prefixes + 1, "prefixes6": prefixes + 1}
         loaded = BpfObject.load("gate", entries=sizes)
-        slot = extension().ffi.new("fx_gate **")
         try:
+            known = _register(register, loaded)
+            slot = extension().ffi.new("fx_gate **")
             check(extension().lib.fx_gate_new(loaded.pointer, slot))
-        except BpfError:
+        except BaseException:
             loaded.close()
             raise
-        return cls(loaded, slot[0])
+        return cls(loaded, slot[0], known)
 
     @property
     def attached(self) -> dict[int, Mode]:
@@ -146,19 +157,22 @@ class Gate:
     def program_fd(self, *, destinations: bool = False) -> int:
         """The program that looks at sources, or at destinations as well."""
         self._open()
-        return self._loaded.program_fd("fortress_gate_d" if destinations else "fortress_gate")
+        return self._loaded.program_fd(_PROGRAMS[destinations])
 
     def attach(self, ifindex: int, *, destinations: bool = False, take_over: bool = False) -> Mode:
         """Attach to an interface of this network namespace, in its driver where that can.
 
-        Another gate there is an error unless it is to be taken over (what a killed process left):
-        the entries of the one before are then gone. Native XDP slows super-frames down on veth and
-        may reset the link of a NIC: attach while there is something to block.
+        Whatever XDP program is there already is an error, but a gate that is to be taken over, such
+        as a killed process left: its entries go with it. A process without CAP_SYS_ADMIN knows a
+        gate only by the register (see `load`). Native XDP slows super-frames down on veth and may
+        reset the link of a NIC: attach while there is something to block.
         """
         if ifindex in self._attached:
             self.detach(ifindex)
         program = self.program_fd(destinations=destinations)
-        mode = _MODES[_check(self._lib.fx_xdp_attach(program, ifindex, take_over))]
+        gates = extension().ffi.new("uint32_t[]", self._known)
+        code = self._lib.fx_xdp_attach(program, ifindex, take_over, gates, len(self._known))
+        mode = _MODES[_check(code)]
         self._attached[ifindex] = (program, mode)
         return mode
 
@@ -267,6 +281,20 @@ def counter_meanings() -> tuple[tuple[str, str, str], ...]:
         (text(row.name).decode(), text(row.action).decode(), text(row.meaning).decode())
         for row in rows
     )
+
+
+def _register(register: Path | None, loaded: BpfObject) -> list[int]:
+    """The ids of gates that are known, this one's first; they are in the file from now on."""
+    lib = extension().lib
+    ids = [check(lib.fx_bpf_program_id(loaded.program_fd(name))) for name in _PROGRAMS]
+    if register is None:
+        return ids
+    earlier = register.read_text(encoding="ascii").split() if register.exists() else []
+    known = [*ids, *(int(word) for word in earlier if word.isdigit())][:_REGISTERED]
+    beside = register.with_name(f"{register.name}.new")
+    beside.write_text("".join(f"{number}\n" for number in known), encoding="ascii")
+    beside.replace(register)
+    return known
 
 
 def _check(code: int) -> int:

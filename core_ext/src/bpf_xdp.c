@@ -16,31 +16,45 @@
 
 #define GATE "fortress_gate"
 
-/* Opens the program that is on the interface: 0 = there is none, else its fd, name and flags. */
-static int open_attached(int ifindex, struct bpf_prog_info *info, uint32_t *mode)
+/* What is on an interface: a program's id, 0 = none, and the mode it was attached in. */
+static int look(int ifindex, uint32_t *id, uint32_t *mode)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, query);
-	uint32_t size = sizeof(*info), id;
-	int code = bpf_xdp_query(ifindex, 0, &query), fd;
+	int code = bpf_xdp_query(ifindex, 0, &query);
 
-	memset(info, 0, sizeof(*info));
+	*id = 0;
+	*mode = 0;
 	if (code < 0)
 		return code;
-	id = query.prog_id     ? query.prog_id :
-	     query.drv_prog_id ? query.drv_prog_id :
-				 query.skb_prog_id;
+	*id = query.prog_id	? query.prog_id :
+	      query.drv_prog_id ? query.drv_prog_id :
+				  query.skb_prog_id;
 	*mode = query.attach_mode == XDP_ATTACHED_SKB ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
-	if (!id)
-		return 0;
-	fd = bpf_prog_get_fd_by_id(id);
+	return 0;
+}
+
+int fx_bpf_program_id(int program_fd)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t size = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(program_fd, &info, &size) < 0)
+		return fx_fail(-errno, "asking for a program's number: %s", strerror(errno));
+	return (int)info.id;
+}
+
+/* The name of a program by its id; "" where the kernel tells it to nobody but CAP_SYS_ADMIN. */
+static void name_of(uint32_t id, char *name)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t size = sizeof(info);
+	int fd = bpf_prog_get_fd_by_id(id);
+
 	if (fd < 0)
-		return -errno;
-	if (bpf_obj_get_info_by_fd(fd, info, &size) < 0) {
-		code = -errno;
-		close(fd);
-		return code;
-	}
-	return fd;
+		return;
+	if (bpf_obj_get_info_by_fd(fd, &info, &size) == 0)
+		memcpy(name, info.name, BPF_OBJ_NAME_LEN);
+	close(fd);
 }
 
 /* 0 if the interface carries Ethernet frames; its name for messages. */
@@ -69,31 +83,26 @@ static int ethernet_only(int ifindex, char *name)
 	return 0;
 }
 
-static uint32_t id_of(int program_fd, char *name)
+/*
+ * Whether the program `id` may be replaced: the kernel or the caller knows it as a gate. Else says
+ * who it is, with -EBUSY.
+ */
+static int may_replace(const char *interface, uint32_t id, int take_over, const uint32_t *gates,
+		       uint32_t count)
 {
-	struct bpf_prog_info info = { 0 };
-	uint32_t size = sizeof(info);
+	char name[BPF_OBJ_NAME_LEN + 2] = "";
+	int is_gate;
 
-	if (bpf_obj_get_info_by_fd(program_fd, &info, &size) < 0)
+	name_of(id, name);
+	is_gate = strncmp(name, GATE, strlen(GATE)) == 0;
+	for (uint32_t i = 0; !is_gate && i < count; i++)
+		is_gate = gates[i] == id;
+	if (is_gate && take_over)
 		return 0;
-	memcpy(name, info.name, BPF_OBJ_NAME_LEN);
-	return info.id;
-}
-
-/* Whether a program is a gate, this build's or another's, for one way or for both. */
-static int is_gate(const char *name)
-{
-	return strncmp(name, GATE, strlen(GATE)) == 0;
-}
-
-static int replace(int program_fd, int ifindex, int old_fd, uint32_t mode, const char *name)
-{
-	LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = old_fd);
-	int code = bpf_xdp_attach(ifindex, program_fd, mode | XDP_FLAGS_REPLACE, &options);
-
-	if (code)
-		return fx_fail(code, "%s: taking the gate over: %s", name, strerror(-code));
-	return mode == XDP_FLAGS_SKB_MODE ? FX_XDP_GENERIC : FX_XDP_NATIVE;
+	if (is_gate)
+		return fx_fail(-EBUSY, "%s has another gate (XDP program %u)", interface, id);
+	return fx_fail(-EBUSY, "%s has another XDP program (%s%s%u)", interface, name,
+		       *name ? ", " : "", id);
 }
 
 static int attach_first(int program_fd, int ifindex, const char *name)
@@ -112,48 +121,40 @@ static int attach_first(int program_fd, int ifindex, const char *name)
 		       name, strerror(-native), strerror(-code));
 }
 
-int fx_xdp_attach(int program_fd, int ifindex, int take_over)
+int fx_xdp_attach(int program_fd, int ifindex, int take_over, const uint32_t *gates, uint32_t count)
 {
-	char name[IFNAMSIZ] = "", mine[BPF_OBJ_NAME_LEN] = "";
-	struct bpf_prog_info there;
-	uint32_t mode = 0, id = id_of(program_fd, mine);
-	int code = ethernet_only(ifindex, name), old_fd;
+	char name[IFNAMSIZ] = "";
+	uint32_t id, mode;
+	int code = ethernet_only(ifindex, name), mine = fx_bpf_program_id(program_fd);
 
+	if (code || mine < 0)
+		return code ? code : mine;
+	code = look(ifindex, &id, &mode);
 	if (code)
-		return code;
-	old_fd = open_attached(ifindex, &there, &mode);
-	if (old_fd < 0)
-		return fx_fail(old_fd, "%s: asking for its XDP program: %s", name,
-			       strerror(-old_fd));
-	if (!old_fd)
+		return fx_fail(code, "%s: asking for its XDP program: %s", name, strerror(-code));
+	if (!id)
 		return attach_first(program_fd, ifindex, name);
-	if (there.id == id)
-		code = mode == XDP_FLAGS_SKB_MODE ? FX_XDP_GENERIC : FX_XDP_NATIVE;
-	else if (!is_gate(there.name))
-		code = fx_fail(-EBUSY, "%s has another's XDP program %s (id %u)", name, there.name,
-			       there.id);
-	else if (!take_over)
-		code = fx_fail(-EBUSY, "%s has another gate (%s, id %u)", name, there.name,
-			       there.id);
-	else
-		code = replace(program_fd, ifindex, old_fd, mode, name);
-	close(old_fd);
-	return code;
+	if (id != (uint32_t)mine) {
+		code = may_replace(name, id, take_over, gates, count);
+		if (code)
+			return code;
+		code = bpf_xdp_attach(ifindex, program_fd, mode, NULL);
+	}
+	if (code)
+		return fx_fail(code, "%s: taking the place of XDP program %u: %s", name, id,
+			       strerror(-code));
+	return mode == XDP_FLAGS_SKB_MODE ? FX_XDP_GENERIC : FX_XDP_NATIVE;
 }
 
 int fx_xdp_detach(int program_fd, int ifindex)
 {
 	LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = program_fd);
-	struct bpf_prog_info there;
-	uint32_t mode = 0;
-	char mine[BPF_OBJ_NAME_LEN];
-	int fd = open_attached(ifindex, &there, &mode), code;
+	uint32_t id, mode;
+	int mine = fx_bpf_program_id(program_fd), code = look(ifindex, &id, &mode);
 
-	if (fd < 0)
-		return fx_fail(fd, "interface %d: %s", ifindex, strerror(-fd));
-	if (fd)
-		close(fd);
-	if (!fd || there.id != id_of(program_fd, mine))
+	if (code)
+		return fx_fail(code, "interface %d: %s", ifindex, strerror(-code));
+	if (mine < 0 || id != (uint32_t)mine)
 		return fx_fail(-ENOENT, "interface %d has no XDP program of this gate", ifindex);
 	code = bpf_xdp_detach(ifindex, mode | XDP_FLAGS_REPLACE, &options);
 	return code ? fx_fail(code, "interface %d: %s", ifindex, strerror(-code)) : 0;

@@ -28,6 +28,8 @@ int fx_bpf_load(fx_bpf *object);
 /* Descriptors belong to the object and end with it: who hands one on duplicates it. */
 int fx_bpf_program_fd(const fx_bpf *object, const char *name);
 int fx_bpf_map_fd(const fx_bpf *object, const char *name);
+/* The number that the kernel gave a program: `ip link` shows it, until the next boot. */
+int fx_bpf_program_id(int program_fd);
 void fx_bpf_close(fx_bpf *object);
 
 /* XDP programs on interfaces of this network namespace. */
@@ -35,9 +37,11 @@ enum fx_xdp_mode { FX_XDP_NATIVE = 1, FX_XDP_GENERIC = 2 };
 
 /*
  * Attaches, in the driver if it can, else before the kernel's stack; returns an enum fx_xdp_mode.
- * Never replaces another's program (-EBUSY); one of the same name only if told to take it over.
+ * Never replaces another's program (-EBUSY); a gate if it is to be taken over. A gate is known by its
+ * name, which the kernel tells only CAP_SYS_ADMIN, or by its id among `gates`.
  */
-int fx_xdp_attach(int program_fd, int ifindex, int take_over);
+int fx_xdp_attach(int program_fd, int ifindex, int take_over, const uint32_t *gates,
+		  uint32_t count);
 /* Takes the program off; -ENOENT if another or none is there. */
 int fx_xdp_detach(int program_fd, int ifindex);
 
