@@ -19,9 +19,12 @@ except ImportError as reason:
     _absent = str(reason)
 
 _REMEDIES = {
-    errno.EPERM: "needs CAP_BPF and CAP_NET_ADMIN, which `fortress guard` has; in a container also "
-    "a seccomp profile that lets bpf(2) through",
+    errno.EPERM: "needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, as `fortress guard` has them when "
+    "it starts; in a container also a seccomp profile that lets bpf(2) through",
+    errno.EACCES: "needs CAP_PERFMON beside CAP_BPF and CAP_NET_ADMIN: without it the kernel takes "
+    "no program that compares pointers, and puts barriers against speculation into the rest",
     errno.ENOENT: "reinstall fortress-core: this build lacks it",
+    errno.E2BIG: "make the map smaller",
     errno.ENOMEM: "make the map smaller, or give the process more memory",
     errno.ENOSYS: "needs a kernel with CONFIG_BPF_SYSCALL, Linux 5.19 or newer",
     errno.EINVAL: "needs Linux 5.19 or newer",
@@ -77,14 +80,20 @@ class BpfObject:
 
     @classmethod
     def load(
-        cls, name: str, *, entries: Mapping[str, int] = {}, constants: Mapping[str, int] = {}
+        cls,
+        name: str | Path,
+        *,
+        entries: Mapping[str, int] = {},
+        constants: Mapping[str, int] = {},
     ) -> Self:
-        """bpf/NAME.bpf.o with maps of these sizes and `const volatile` globals of these values."""
+        """An object (NAME is bpf/NAME.bpf.o) with maps of these sizes, `const volatile` so set."""
         module = extension()
         path = Path(str(module.__file__)).parent / "bpf" / f"{name}.bpf.o"
+        if isinstance(name, Path):
+            path = name
         slot = module.ffi.new("fx_bpf **")
         check(module.lib.fx_bpf_open(str(path).encode(), slot))
-        opened = cls(slot[0], name)
+        opened = cls(slot[0], str(name))
         try:
             for map_name, count in entries.items():
                 check(module.lib.fx_bpf_set_entries(opened._pointer, map_name.encode(), count))

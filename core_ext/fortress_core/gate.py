@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from fortress_core.bpf_object import BpfObject, check, extension
+from fortress_core.bpf_object import BpfError, BpfObject, check, extension
 
 Kind = Literal["addr", "prefix", "mac"]
 Mode = Literal["native", "generic"]
@@ -24,7 +23,6 @@ _IP4: Final = bytes(10) + b"\xff\xff"
 _SECOND_NS: Final = 10**9
 _NONE_PASS_NS: Final = 2 * _SECOND_NS
 _PROGRAMS: Final = ("fortress_gate", "fortress_gate_d")  # sources; destinations as well
-_REGISTERED: Final = 64  # ids: of the last 32 gates
 _GONE: Final = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
 _REMEDIES: Final = {
     errno.EBUSY: "stop what put it there, or take it off: `ip link set dev NAME xdp off`",
@@ -117,32 +115,23 @@ class Gate:
     shorter prefixes be seen behind those that are over.
     """
 
-    def __init__(self, loaded: BpfObject, pointer: Any, known: list[int]) -> None:
+    def __init__(self, loaded: BpfObject, pointer: Any) -> None:
         self._loaded = loaded
         self._pointer = pointer
-        self._known = known  # ids of gates
         self._attached: dict[int, tuple[int, Mode]] = {}
 
     @classmethod
-    def load(
-        cls, entries: int = 131_072, prefixes: int = 16_384, register: Path | None = None
-    ) -> Self:
-        """Maps for so many addresses and MACs, so many prefixes of each IP version; the program.
-
-        `register` is a file that a boot does not outlive (below /run): the kernel's numbers of the
-        gates loaded with it are kept there, so that a later process can take over what an earlier
-        one left.
-        """
+    def load(cls, entries: int = 131_072, prefixes: int = 16_384) -> Self:
+        """Maps for so many addresses and MACs, so many prefixes of each IP version; the program."""
         sizes = {"entries": entries, "prefixes4": prefixes + 1, "prefixes6": prefixes + 1}
         loaded = BpfObject.load("gate", entries=sizes)
+        slot = extension().ffi.new("fx_gate **")
         try:
-            known = _register(register, loaded)
-            slot = extension().ffi.new("fx_gate **")
             check(extension().lib.fx_gate_new(loaded.pointer, slot))
-        except BaseException:
+        except BpfError:
             loaded.close()
             raise
-        return cls(loaded, slot[0], known)
+        return cls(loaded, slot[0])
 
     @property
     def attached(self) -> dict[int, Mode]:
@@ -159,20 +148,21 @@ class Gate:
         self._open()
         return self._loaded.program_fd(_PROGRAMS[destinations])
 
-    def attach(self, ifindex: int, *, destinations: bool = False, take_over: bool = False) -> Mode:
+    def program_id(self, *, destinations: bool = False) -> int:
+        """The kernel's number of a program, unique until the next boot; `ip link` shows it."""
+        return check(self._lib.fx_bpf_program_id(self.program_fd(destinations=destinations)))
+
+    def attach(self, ifindex: int, *, destinations: bool = False, replaces: int = 0) -> Mode:
         """Attach to an interface of this network namespace, in its driver where that can.
 
-        Whatever XDP program is there already is an error, but a gate that is to be taken over, such
-        as a killed process left: its entries go with it. A process without CAP_SYS_ADMIN knows a
-        gate only by the register (see `load`). Native XDP slows super-frames down on veth and may
-        reset the link of a NIC: attach while there is something to block.
+        Whatever XDP program is there already is an error, but the one with the id `replaces`: the
+        gate that a killed process left. Its entries go with it. Native XDP slows super-frames down
+        on veth and may reset the link of a NIC: attach while there is something to block.
         """
         if ifindex in self._attached:
             self.detach(ifindex)
         program = self.program_fd(destinations=destinations)
-        gates = extension().ffi.new("uint32_t[]", self._known)
-        code = self._lib.fx_xdp_attach(program, ifindex, take_over, gates, len(self._known))
-        mode = _MODES[_check(code)]
+        mode = _MODES[_check(self._lib.fx_xdp_attach(program, ifindex, replaces))]
         self._attached[ifindex] = (program, mode)
         return mode
 
@@ -281,20 +271,6 @@ def counter_meanings() -> tuple[tuple[str, str, str], ...]:
         (text(row.name).decode(), text(row.action).decode(), text(row.meaning).decode())
         for row in rows
     )
-
-
-def _register(register: Path | None, loaded: BpfObject) -> list[int]:
-    """The ids of gates that are known, this one's first; they are in the file from now on."""
-    lib = extension().lib
-    ids = [check(lib.fx_bpf_program_id(loaded.program_fd(name))) for name in _PROGRAMS]
-    if register is None:
-        return ids
-    earlier = register.read_text(encoding="ascii").split() if register.exists() else []
-    known = [*ids, *(int(word) for word in earlier if word.isdigit())][:_REGISTERED]
-    beside = register.with_name(f"{register.name}.new")
-    beside.write_text("".join(f"{number}\n" for number in known), encoding="ascii")
-    beside.replace(register)
-    return known
 
 
 def _check(code: int) -> int:

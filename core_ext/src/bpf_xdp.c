@@ -83,23 +83,13 @@ static int ethernet_only(int ifindex, char *name)
 	return 0;
 }
 
-/*
- * Whether the program `id` may be replaced: the kernel or the caller knows it as a gate. Else says
- * who it is, with -EBUSY.
- */
-static int may_replace(const char *interface, uint32_t id, int take_over, const uint32_t *gates,
-		       uint32_t count)
+/* Says who is there already. */
+static int occupied(const char *interface, uint32_t id)
 {
-	char name[BPF_OBJ_NAME_LEN + 2] = "";
-	int is_gate;
+	char name[BPF_OBJ_NAME_LEN + 1] = "";
 
 	name_of(id, name);
-	is_gate = strncmp(name, GATE, strlen(GATE)) == 0;
-	for (uint32_t i = 0; !is_gate && i < count; i++)
-		is_gate = gates[i] == id;
-	if (is_gate && take_over)
-		return 0;
-	if (is_gate)
+	if (strncmp(name, GATE, strlen(GATE)) == 0)
 		return fx_fail(-EBUSY, "%s has another gate (XDP program %u)", interface, id);
 	return fx_fail(-EBUSY, "%s has another XDP program (%s%s%u)", interface, name,
 		       *name ? ", " : "", id);
@@ -121,7 +111,7 @@ static int attach_first(int program_fd, int ifindex, const char *name)
 		       name, strerror(-native), strerror(-code));
 }
 
-int fx_xdp_attach(int program_fd, int ifindex, int take_over, const uint32_t *gates, uint32_t count)
+int fx_xdp_attach(int program_fd, int ifindex, uint32_t replaced_id)
 {
 	char name[IFNAMSIZ] = "";
 	uint32_t id, mode;
@@ -134,12 +124,10 @@ int fx_xdp_attach(int program_fd, int ifindex, int take_over, const uint32_t *ga
 		return fx_fail(code, "%s: asking for its XDP program: %s", name, strerror(-code));
 	if (!id)
 		return attach_first(program_fd, ifindex, name);
-	if (id != (uint32_t)mine) {
-		code = may_replace(name, id, take_over, gates, count);
-		if (code)
-			return code;
+	if (id != (uint32_t)mine && id != replaced_id)
+		return occupied(name, id);
+	if (id != (uint32_t)mine)
 		code = bpf_xdp_attach(ifindex, program_fd, mode, NULL);
-	}
 	if (code)
 		return fx_fail(code, "%s: taking the place of XDP program %u: %s", name, id,
 			       strerror(-code));

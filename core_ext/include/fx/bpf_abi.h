@@ -37,11 +37,10 @@ enum fx_xdp_mode { FX_XDP_NATIVE = 1, FX_XDP_GENERIC = 2 };
 
 /*
  * Attaches, in the driver if it can, else before the kernel's stack; returns an enum fx_xdp_mode.
- * Never replaces another's program (-EBUSY); a gate if it is to be taken over. A gate is known by its
- * name, which the kernel tells only CAP_SYS_ADMIN, or by its id among `gates`.
+ * Never replaces another's program (-EBUSY), unless it is the one with the id that was told: names
+ * of other processes' programs the kernel tells only CAP_SYS_ADMIN.
  */
-int fx_xdp_attach(int program_fd, int ifindex, int take_over, const uint32_t *gates,
-		  uint32_t count);
+int fx_xdp_attach(int program_fd, int ifindex, uint32_t replaced_id);
 /* Takes the program off; -ENOENT if another or none is there. */
 int fx_xdp_detach(int program_fd, int ifindex);
 
