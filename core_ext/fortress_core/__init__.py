@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fortress_core.bpf_object import bpf_available as bpf_available
     from fortress_core.capture import CaptureError as CaptureError
     from fortress_core.capture import Damage as Damage
+    from fortress_core.capture import ShuntStats as ShuntStats
     from fortress_core.capture import Stream as Stream
     from fortress_core.capture import StreamOptions as StreamOptions
     from fortress_core.capture import StreamStats as StreamStats
@@ -36,16 +37,21 @@ if TYPE_CHECKING:
     from fortress_core.live import open_port as open_port
     from fortress_core.live import ring_share as ring_share
     from fortress_core.schema import FLOWS as FLOWS
+    from fortress_core.schema import FULL_PACKETS as FULL_PACKETS
     from fortress_core.schema import INTERVALS as INTERVALS
     from fortress_core.schema import PACKETS as PACKETS
     from fortress_core.schema import Column as Column
     from fortress_core.schema import columns as columns
+    from fortress_core.tap import Tap as Tap
+    from fortress_core.tap import TapSwitch as TapSwitch
+    from fortress_core.tap import attach_tap as attach_tap
+    from fortress_core.tap import detach_tap as detach_tap
 
 # Which module has a name. The block above tells the type checker the same (a test compares them).
 _HOMES: Final = {
     "bpf_object": ("BpfError", "BpfObject", "bpf_available"),
     "capture": (
-        *("CaptureError", "Damage", "Stream", "StreamOptions", "StreamStats"),
+        *("CaptureError", "Damage", "ShuntStats", "Stream", "StreamOptions", "StreamStats"),
         *("open_capture", "open_synth"),
     ),
     "flows": (
@@ -54,7 +60,8 @@ _HOMES: Final = {
     ),
     "live": ("Port", "PortError", "PortState", "open_live", "open_port", "ring_share"),
     "gate": ("Gate", "GateEntry", "GateKey", "Rates"),
-    "schema": ("FLOWS", "INTERVALS", "PACKETS", "Column", "columns"),
+    "schema": ("FLOWS", "FULL_PACKETS", "INTERVALS", "PACKETS", "Column", "columns"),
+    "tap": ("Tap", "TapSwitch", "attach_tap", "detach_tap"),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -82,6 +82,22 @@ class StreamStats:
     last_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class ShuntStats:
+    """What the tap counted instead of copying it; the fields of fx_shunt_stats in fx/abi.h.
+
+    `directions` are shunted now, `added` were so far, `refused` found no room. `packets` and
+    `bytes` (IP, as on the wire) are not in StreamStats; `lost_packets` of them are in no row.
+    """
+
+    directions: int
+    added: int
+    refused: int
+    packets: int
+    bytes: int
+    lost_packets: int
+
+
 class Stream:
     """Iterates over batches; the batch is one object whose memory each step writes anew."""
 
@@ -132,6 +148,24 @@ class Stream:
         code = lib.fx_source_replace_port(self._source, old, native_ports([port]))
         if code < 0:
             raise port_error(code)
+
+    def shunt(self, map_fds: tuple[int, int]) -> None:
+        """Let the tap of these maps count what follows the first FULL_PACKETS of a direction.
+
+        Of a live stream, once, before it is read; the descriptors stay the caller's. Every packet
+        is in the flows' plain counters all the same. ValueError if these are not a tap's maps.
+        """
+        _check(lib.fx_stream_shunt(self._open(), *map_fds))
+
+    def switch_shunting(self, *, takes_new: bool) -> None:
+        """Whether more directions are shunted; between two batches, by the thread that reads."""
+        lib.fx_stream_shunt_switch(self._open(), takes_new)
+
+    def shunt_stats(self) -> ShuntStats:
+        """What the tap counted so far; zeros without one."""
+        out = ffi.new("fx_shunt_stats *")
+        lib.fx_stream_shunt_stats(self._open(), out)
+        return ShuntStats(*(getattr(out, field.name) for field in fields(ShuntStats)))
 
     def stop(self) -> None:
         """End a live stream: what was captured until now is still handed out. From any thread."""

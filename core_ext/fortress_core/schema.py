@@ -14,6 +14,8 @@ PACKETS: Final = 0
 FLOWS: Final = 1
 INTERVALS: Final = 2
 
+FULL_PACKETS: Final[int] = lib.FX_FULL_PACKETS  # of a direction; later ones only go into sums
+
 TABLE_NAMES: Final = ("packets", "flows", "intervals")
 
 # The first word of a row in a .def table, as numpy sees a value of it.

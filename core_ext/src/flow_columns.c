@@ -23,9 +23,21 @@ static inline fx_u128 squares_of(const struct fx_squares *s)
 	return (fx_u128)s->high << 64 | s->low;
 }
 
+/* Of the first packets, as all that is not said to be in total. */
 static inline fx_u64 pkts_of(const struct fx_flow *f)
 {
 	return (fx_u64)f->side[0].pkts + f->side[1].pkts;
+}
+
+/* Plain counters are of all packets. */
+static inline fx_u64 all_pkts(const struct fx_flow *f)
+{
+	return (fx_u64)fx_side_pkts(&f->side[0]) + fx_side_pkts(&f->side[1]);
+}
+
+static inline fx_u64 all_bytes(const struct fx_flow *f)
+{
+	return fx_side_bytes(&f->side[0]) + fx_side_bytes(&f->side[1]);
 }
 
 static inline fx_f32 ratio(double a, double b)
@@ -46,7 +58,7 @@ static inline fx_f32 deviation(fx_u64 n, fx_u64 sum, fx_u128 squares)
 
 static inline fx_u64 side_span(const struct fx_row *r, int side)
 {
-	return (fx_u64)(r->f->last_ns[side] - fx_flow_side_first_ns(r->f, r->c, side));
+	return (fx_u64)(fx_side_full_last_ns(r->f, side) - fx_flow_side_first_ns(r->f, r->c, side));
 }
 
 static inline fx_u64 side_gaps(const struct fx_flow *f, int side)
@@ -59,6 +71,12 @@ static inline fx_i64 duration_of(const struct fx_flow *f)
 	return fx_flow_last_ns(f) - f->first_ns;
 }
 
+/* From the first packet to the last one of the first packets of a side. */
+static inline fx_i64 full_span(const struct fx_row *r)
+{
+	return fx_flow_full_last_ns(r->f) - r->f->first_ns;
+}
+
 static inline fx_f32 per_second(double count, const struct fx_flow *f)
 {
 	return ratio(count * FX_SECOND_NS, (double)duration_of(f));
@@ -66,12 +84,12 @@ static inline fx_f32 per_second(double count, const struct fx_flow *f)
 
 static inline fx_i64 active_now(const struct fx_row *r)
 {
-	return fx_flow_last_ns(r->f) - r->c->active_since_ns;
+	return fx_flow_full_last_ns(r->f) - r->c->active_since_ns;
 }
 
 static inline fx_u64 active_sum(const struct fx_row *r)
 {
-	return (fx_u64)(duration_of(r->f) - r->c->idle_sum_ns);
+	return (fx_u64)(full_span(r) - r->c->idle_sum_ns);
 }
 
 static inline fx_u64 mac_of(const fx_u16 *words)
@@ -148,11 +166,11 @@ VALUE(u8, midstream, !!(f->bits & FX_FLOW_MIDSTREAM))
 VALUE(s16, history, history_of(f))
 VALUE(s32, community_id, community_of(f))
 
-SIDES(u64, pkts, s->pkts)
-SIDES(u64, bytes, s->bytes)
-SIDES(u64, payload_bytes, s->payload_bytes)
-SIDES(u64, header_bytes, s->bytes - s->payload_bytes)
-SIDES(u32, data_pkts, s->data_pkts)
+SIDES(u64, pkts, fx_side_pkts(s))
+SIDES(u64, bytes, fx_side_bytes(s))
+SIDES(u64, payload_bytes, fx_side_payload_bytes(s))
+SIDES(u64, header_bytes, fx_side_bytes(s) - fx_side_payload_bytes(s))
+SIDES(u32, data_pkts, s->data_pkts + s->more_data_pkts)
 SIDES(u32, fragments, s->fragments)
 
 SIDES(u32, size_min, s->pkts ? s->size_min : 0)
@@ -173,9 +191,9 @@ SIDES(f32, payload_std, deviation(s->data_pkts, s->payload_bytes, s->payload_squ
 
 VALUE(f32, iat_min_ns, pkts_of(f) > 1 ? f->gaps.smallest_ns : NAN)
 VALUE(f32, iat_max_ns, pkts_of(f) > 1 ? f->gaps.largest_ns : NAN)
-VALUE(f32, iat_mean_ns, ratio((double)duration_of(f), (double)pkts_of(f) - 1))
+VALUE(f32, iat_mean_ns, ratio((double)full_span(r), (double)pkts_of(f) - 1))
 VALUE(f32, iat_std_ns,
-      deviation(pkts_of(f) - 1, (fx_u64)duration_of(f), squares_of(&f->gaps.squares)))
+      deviation(pkts_of(f) - 1, (fx_u64)full_span(r), squares_of(&f->gaps.squares)))
 SIDES(f32, iat_min_ns, s->pkts > 1 ? s->gaps.smallest_ns : NAN)
 SIDES(f32, iat_max_ns, s->pkts > 1 ? s->gaps.largest_ns : NAN)
 SIDES(f32, iat_mean_ns, ratio((double)side_span(r, number), (double)side_gaps(r->f, number)))
@@ -208,13 +226,14 @@ SIDES(u8, ttl_min, s->ttl_min > s->ttl_max ? 0 : s->ttl_min)
 SIDES(u8, ttl_max, s->ttl_max)
 SIDES(u8, tos, s->tos)
 
-VALUE(f32, pkts_per_s, per_second((double)pkts_of(f), f))
-VALUE(f32, bytes_per_s, per_second((double)(f->side[0].bytes + f->side[1].bytes), f))
-SIDES(f32, pkts_per_s, per_second(s->pkts, r->f))
-SIDES(f32, bytes_per_s, per_second((double)s->bytes, r->f))
-VALUE(f32, resp_orig_pkts_ratio, ratio(f->side[FX_RESP].pkts, f->side[FX_ORIG].pkts))
+VALUE(f32, pkts_per_s, per_second((double)all_pkts(f), f))
+VALUE(f32, bytes_per_s, per_second((double)all_bytes(f), f))
+SIDES(f32, pkts_per_s, per_second((double)fx_side_pkts(s), r->f))
+SIDES(f32, bytes_per_s, per_second((double)fx_side_bytes(s), r->f))
+VALUE(f32, resp_orig_pkts_ratio,
+      ratio((double)fx_side_pkts(&f->side[FX_RESP]), (double)fx_side_pkts(&f->side[FX_ORIG])))
 VALUE(f32, resp_orig_bytes_ratio,
-      ratio((double)f->side[FX_RESP].bytes, (double)f->side[FX_ORIG].bytes))
+      ratio((double)fx_side_bytes(&f->side[FX_RESP]), (double)fx_side_bytes(&f->side[FX_ORIG])))
 
 VALUE(u32, active_count, c->idle_count + 1)
 VALUE(f32, active_mean_ns, ratio((double)active_sum(r), (double)c->idle_count + 1))

@@ -5,6 +5,7 @@
  */
 #ifndef FX_FLOW_RECORD_H
 #define FX_FLOW_RECORD_H
+#include "fx/abi.h"
 #include "fx/columns.h"
 
 enum { FX_ORIG = 0, FX_RESP = 1 };
@@ -53,32 +54,42 @@ struct fx_gaps {
 	fx_f32 largest_ns;
 };
 
-/* What the packets of one direction change: two cache lines, the second one for TCP and for what changes seldom. */
+/*
+ * What the packets of one direction change: two cache lines, the second one for TCP and for what changes seldom. Of the
+ * first FX_FULL_PACKETS packets unless it is more_: of those after them, so that a plain counter is the sum of both.
+ */
 struct fx_side {
-	fx_u64 bytes;
 	fx_u64 size_squares;
-	fx_u64 payload_bytes;
 	fx_u64 payload_squares;
+	fx_u64 more_bytes;
 	struct fx_gaps gaps;
-	fx_u32 pkts;
-	fx_u32 data_pkts;
+	fx_u32 bytes;
+	fx_u32 payload_bytes;
+	fx_u32 more_pkts;
 	fx_u16 size_min;
 	fx_u16 size_max;
-
-	fx_u64 window_sum;
-	fx_u32 seq_end;
-	fx_u32 retransmits;
-	fx_u32 zero_windows;
-	fx_u32 ack;
-	fx_u32 psh;
-	fx_u32 fragments;
-	fx_f32 entropy;
-	fx_u16 fin, syn, rst, urg, ece, cwr;
+	fx_u8 pkts;
+	fx_u8 data_pkts;
 	fx_u16 payload_max;
+
+	fx_u64 more_payload_bytes;
+	fx_i64 full_last_ns; /* highest stamp of the first packets, when all of them were there */
+	fx_u32 more_data_pkts;
+	fx_u32 window_sum;
+	union {
+		fx_u32 seq_end;
+		fx_u32 shunt_plus_1; /* then: its slot with the tap, 0 = none */
+	};
+	fx_f32 entropy;
+	fx_u16 fin, syn, rst; /* of all packets */
 	fx_u16 window_min;
 	fx_u16 window_max;
 	fx_u16 window_first;
 	fx_u16 mss;
+	fx_u8 urg, ece, cwr, ack, psh;
+	fx_u8 retransmits;
+	fx_u8 zero_windows;
+	fx_u8 fragments;
 	fx_u8 ttl_min;
 	fx_u8 ttl_max;
 	fx_u8 tcp_flags;
@@ -102,7 +113,7 @@ struct fx_flow {
 	fx_u32 base_pkts[2]; /* counters when the tick began; while FX_FLOW_DIRTY */
 	fx_u8 bits; /* enum fx_flow_bits */
 	fx_u8 tcp_state; /* enum fx_tcp_state of the originator, << 4 of the responder */
-	fx_u16 seen; /* history letters of the originator, << 8 of the responder */
+	fx_u16 seen; /* history letters and FX_SIDE_LATE of the originator, << 8 of the responder */
 	fx_u64 history; /* four bits a letter, the first one lowest */
 	fx_i64 first_ns;
 	fx_u64 base_bytes[2];
@@ -133,6 +144,10 @@ struct fx_flow_cold {
 
 enum { FX_SEQUENCE_PACKETS = 32 };
 
+/* In `seen` of a side: it has sent FX_FULL_PACKETS packets, so that only plain
+ * counters go on. */
+enum { FX_SIDE_LATE = 128 };
+
 struct fx_sequence {
 	fx_i16x32 sizes;
 	fx_u32x32 gaps_us;
@@ -141,6 +156,10 @@ struct fx_sequence {
 _Static_assert(sizeof(struct fx_side) == 128, "two lines");
 _Static_assert(sizeof(struct fx_flow) == 384, "six lines");
 _Static_assert(sizeof(struct fx_flow_cold) <= 104, "within the budget of a flow");
+_Static_assert((int)FX_FULL_PACKETS >= (int)FX_SEQUENCE_PACKETS,
+	       "a sequence is of packets that are looked at");
+_Static_assert(FX_FULL_PACKETS < 256 && (FX_FULL_PACKETS & (FX_FULL_PACKETS - 1)) == 0,
+	       "counters of an octet");
 
 /* Zeroes `lines` of 64 octets, in stores: what compilers make of a large memset() takes long to start. */
 static inline void fx_clear_lines(void *at, int lines)
@@ -160,6 +179,46 @@ static inline void fx_squares_add(struct fx_squares *s, fx_u64 value)
 static inline fx_i64 fx_flow_last_ns(const struct fx_flow *f)
 {
 	return f->last_ns[0] > f->last_ns[1] ? f->last_ns[0] : f->last_ns[1];
+}
+
+static inline int fx_flow_is_late(const struct fx_flow *f, int side)
+{
+	return f->seen >> 8 * side & FX_SIDE_LATE;
+}
+
+static inline int fx_flow_has_late(const struct fx_flow *f)
+{
+	return f->seen & (FX_SIDE_LATE | FX_SIDE_LATE << 8);
+}
+
+/* Plain counters. */
+static inline fx_u32 fx_side_pkts(const struct fx_side *s)
+{
+	return s->pkts + s->more_pkts;
+}
+
+static inline fx_u64 fx_side_bytes(const struct fx_side *s)
+{
+	return s->bytes + s->more_bytes;
+}
+
+static inline fx_u64 fx_side_payload_bytes(const struct fx_side *s)
+{
+	return s->payload_bytes + s->more_payload_bytes;
+}
+
+/* Highest stamp of the first packets of the side; fx_flow_full_last_ns(): of
+ * both sides. */
+static inline fx_i64 fx_side_full_last_ns(const struct fx_flow *f, int side)
+{
+	return fx_flow_is_late(f, side) ? f->side[side].full_last_ns : f->last_ns[side];
+}
+
+static inline fx_i64 fx_flow_full_last_ns(const struct fx_flow *f)
+{
+	fx_i64 orig = fx_side_full_last_ns(f, FX_ORIG), resp = fx_side_full_last_ns(f, FX_RESP);
+
+	return orig > resp ? orig : resp;
 }
 
 static inline fx_i64 fx_flow_side_first_ns(const struct fx_flow *f, const struct fx_flow_cold *c,

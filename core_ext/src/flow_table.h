@@ -46,6 +46,7 @@ struct fx_flow_table {
 	struct fx_hash_key key;
 	fx_i64 active_timeout_ns;
 	int wants_entropy; /* a batch has chosen a column of it */
+	struct fx_shunt *shunt; /* NULL = the tap counts nothing for us */
 	fx_u64 flows_begun;
 	fx_u32 index_size;
 	fx_u32 capacity;

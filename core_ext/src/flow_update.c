@@ -25,10 +25,9 @@ void fx_flow_first_of_side(struct fx_flow_table *t, fx_u32 slot, const struct fx
 	s->seq_end = p->tcp_seq;
 }
 
-void fx_flow_long_gap(struct fx_flow *f, struct fx_flow_cold *c, fx_i64 gap_ns)
+void fx_flow_long_gap(struct fx_flow_cold *c, fx_i64 last_ns, fx_i64 gap_ns)
 {
-	/* last_ns is the packet's own time by now, and it is gap_ns after the one before. */
-	fx_i64 active_ns = fx_flow_last_ns(f) - gap_ns - c->active_since_ns;
+	fx_i64 active_ns = last_ns - c->active_since_ns;
 	fx_f32 gap = (fx_f32)gap_ns, active = (fx_f32)active_ns;
 
 	c->idle_count++;
@@ -38,7 +37,7 @@ void fx_flow_long_gap(struct fx_flow *f, struct fx_flow_cold *c, fx_i64 gap_ns)
 	fx_squares_add(&c->active_squares, (fx_u64)active_ns);
 	c->active_min_ns = active < c->active_min_ns ? active : c->active_min_ns;
 	c->active_max_ns = active > c->active_max_ns ? active : c->active_max_ns;
-	c->active_since_ns = fx_flow_last_ns(f);
+	c->active_since_ns = last_ns + gap_ns;
 }
 
 /* In units of 2^-40 bits: log2 c, and how much c log2 c grows with the c-th of equal octets. */
@@ -89,18 +88,28 @@ static void count_capped(fx_u16 *counter, int is_set)
 	*counter = (fx_u16)(*counter + (is_set && *counter != 0xffff));
 }
 
+static void count_first(fx_u8 *counter, int is_set)
+{
+	*counter = (fx_u8)(*counter + !!is_set);
+}
+
+void fx_flow_count_flags(struct fx_side *s, fx_u32 flags)
+{
+	count_capped(&s->fin, flags & FX_FIN);
+	count_capped(&s->syn, flags & FX_SYN);
+	count_capped(&s->rst, flags & FX_RST);
+}
+
 void fx_flow_rare_flags(struct fx_flow *f, struct fx_flow_cold *c, int side,
 			const struct fx_packet *p)
 {
 	struct fx_side *s = &f->side[side], *peer = &f->side[!side];
 	fx_u32 flags = p->tcp_flags;
 
-	count_capped(&s->fin, flags & FX_FIN);
-	count_capped(&s->syn, flags & FX_SYN);
-	count_capped(&s->rst, flags & FX_RST);
-	count_capped(&s->urg, flags & FX_URG);
-	count_capped(&s->ece, flags & FX_ECE);
-	count_capped(&s->cwr, flags & FX_CWR);
+	fx_flow_count_flags(s, flags);
+	count_first(&s->urg, flags & FX_URG);
+	count_first(&s->ece, flags & FX_ECE);
+	count_first(&s->cwr, flags & FX_CWR);
 	if (!(flags & FX_SYN))
 		return;
 	s->mss = p->tcp_mss ? p->tcp_mss : s->mss;
@@ -108,7 +117,8 @@ void fx_flow_rare_flags(struct fx_flow *f, struct fx_flow_cold *c, int side,
 	s->tcp_options |= p->tcp_options;
 	/* Until it is answered the originator sends nothing but SYN, so its last packet is its last SYN. */
 	if (side == FX_RESP && flags & FX_ACK && isnan(c->handshake_ns) && peer->pkts &&
-	    peer->syn == peer->pkts && f->last_ns[FX_ORIG] <= f->last_ns[FX_RESP])
+	    peer->syn == peer->pkts && !fx_flow_is_late(f, FX_ORIG) &&
+	    f->last_ns[FX_ORIG] <= f->last_ns[FX_RESP])
 		c->handshake_ns = (fx_f32)(f->last_ns[FX_RESP] - f->last_ns[FX_ORIG]);
 }
 

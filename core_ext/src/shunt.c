@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -266,6 +267,15 @@ void fx_shunt_release(struct fx_shunt *h, fx_u32 slot)
 	h->used_count--;
 	h->stats.directions = h->used_count;
 	give_back(h, slot, monotonic_ns());
+}
+
+void fx_shunt_settle(void)
+{
+	const struct timespec quiet = { .tv_nsec = FX_SHUNT_QUIET_NS };
+
+	/* A grace period of RCU, under which filters run; where there is no such call, time enough. */
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0)
+		nanosleep(&quiet, NULL);
 }
 
 int fx_shunt_read(struct fx_shunt *h, fx_u32 slot, struct fx_shunt_counts *out)

@@ -36,6 +36,9 @@ void fx_shunt_pass(struct fx_shunt *h, fx_u32 slot);
 /* Lets them pass, and gives the slot back; what comes to it until then is counted as lost. */
 void fx_shunt_release(struct fx_shunt *h, fx_u32 slot);
 
+/* Waits until no program runs that may still count into a slot that passes. */
+void fx_shunt_settle(void);
+
 /* Whether there is something new in the slot; then what. */
 int fx_shunt_read(struct fx_shunt *h, fx_u32 slot, struct fx_shunt_counts *out);
 /* The slots in use: their numbers, in no order; the owner of one. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fx/error.h"
+#include "shunt.h"
 
 enum { FX_IDLE_MAX_S = 8 * 3600 /* a deadline has 16 bits */ };
 
@@ -73,6 +74,7 @@ void fx_stream_free(fx_stream *s)
 {
 	if (!s)
 		return;
+	fx_shunt_close(s->table.shunt);
 	fx_flow_table_close(&s->table);
 	free(s);
 }
@@ -94,6 +96,8 @@ static int next_block(struct fx_stream *s, fx_batch *b)
 	if (count > 0)
 		return 0;
 	if (count == 0) {
+		if (s->table.shunt)
+			fx_stream_unshunt_all(s);
 		sweep_all(s, FX_END_INPUT);
 	} else if (count == FX_SOURCE_IDLE) {
 		fx_stream_pass_time(s, b, s->source->idle_ns);
@@ -167,6 +171,8 @@ int fx_stream_next(fx_stream *s, fx_batch *b)
 				s->phase = FX_TAKE_PACKETS;
 			break;
 		case FX_CLOSE_TICK:
+			if (s->table.shunt)
+				fx_stream_fold(s);
 			step = fx_stream_end_overdue(s, b, s->sweep ? s->now_ns : s->tick_end_ns,
 						     FX_END_NONE);
 			if (step == FX_STEP_GO_ON)

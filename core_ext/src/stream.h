@@ -71,6 +71,16 @@ void fx_stream_end_flow(struct fx_stream *s, fx_batch *b, fx_u32 slot, enum fx_e
 /* Ends the flows whose timeout is over at `now_ns`, because of `reason` or of their timeout. */
 enum fx_step fx_stream_end_overdue(struct fx_stream *s, fx_batch *b, fx_i64 now_ns,
 				   enum fx_end_reason reason);
+/* Shunting (stream_shunt.c), where table.shunt is not NULL. */
+
+/* Adds what the tap counted to the flows. */
+void fx_stream_fold(struct fx_stream *s);
+/* The flow is about to end: what the tap counted is added, and its packets are
+ * nobody's from now on. */
+void fx_stream_unshunt(struct fx_stream *s, fx_u32 slot);
+/* Input is over: lets everything pass and adds what was counted. */
+void fx_stream_unshunt_all(struct fx_stream *s);
+
 /* Interval rows of the tick's list. */
 enum fx_step fx_stream_put_intervals(struct fx_stream *s, fx_batch *b);
 

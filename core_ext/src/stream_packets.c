@@ -9,8 +9,6 @@
 #include "fx/parse.h"
 #include "stream.h"
 
-enum { FX_SEGMENTS_MAX = 8192 }; /* 512 KiB in segments of 64 octets */
-
 #define FX_REORDERING_NS \
 	((fx_i64)FX_SECOND_NS) /* stamps that go back further mean that the clock was set */
 
@@ -50,11 +48,11 @@ static void look_up(struct fx_stream *s)
 /* A super-frame: as many packets as it was on the wire, each with all the headers. */
 static void put_segments(struct fx_packet *p, fx_u32 segment_bytes)
 {
-	fx_u32 count = (p->payload_bytes + segment_bytes - 1) / segment_bytes;
+	fx_u32 count = fx_wire_segments(p->payload_bytes, segment_bytes);
 
-	if (count <= 1 || p->payload_bytes >= p->wire_bytes)
+	if (count == 1 || p->payload_bytes >= p->wire_bytes)
 		return;
-	p->wire_segments = count < FX_SEGMENTS_MAX ? count : FX_SEGMENTS_MAX;
+	p->wire_segments = count;
 	p->wire_bytes += (p->wire_segments - 1) * (p->wire_bytes - p->payload_bytes);
 }
 
@@ -106,7 +104,7 @@ static enum fx_end_reason over_before(const struct fx_flow_table *t, const struc
 			p->proto == FX_PROTO_TCP))
 		return FX_END_PORT_REUSE;
 	if (fx_unlikely(p->time_ns - f->first_ns >= t->active_timeout_ns ||
-			f->side[side].pkts & FX_SIDE_PKTS_MAX))
+			f->side[side].more_pkts & FX_SIDE_PKTS_MAX))
 		return FX_END_ACTIVE;
 	return FX_END_NONE;
 }
@@ -151,9 +149,15 @@ FX_OUTLINE void count_segments(struct fx_stream *s, fx_u32 slot, int side,
 	struct fx_packet segment = *p;
 	fx_u32 left = p->payload_bytes, header = p->ip_bytes - p->payload_bytes;
 
+	segment.wire_segments = 1;
 	for (fx_u32 i = 0; i < p->wire_segments; i++) {
 		fx_u32 last = i + 1 == p->wire_segments;
 
+		if (fx_flow_is_late(&s->table.flows[slot], side)) { /* the rest is only counted */
+			last = 1;
+			segment.wire_segments = p->wire_segments - i;
+			i = p->wire_segments;
+		}
 		segment.payload_bytes = last ? left : frame->segment_bytes;
 		segment.ip_bytes = header + segment.payload_bytes;
 		segment.tcp_flags =

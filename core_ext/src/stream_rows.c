@@ -19,6 +19,8 @@ void fx_stream_put_ended(struct fx_stream *s, fx_batch *b)
 
 void fx_stream_end_flow(struct fx_stream *s, fx_batch *b, fx_u32 slot, enum fx_end_reason reason)
 {
+	if (fx_unlikely(s->table.shunt && fx_flow_has_late(&s->table.flows[slot])))
+		fx_stream_unshunt(s, slot);
 	s->unread += !(s->table.flows[slot].bits & FX_FLOW_DIRTY);
 	fx_flow_end(&s->table, slot, reason);
 	s->ended[s->ended_count++] = slot;

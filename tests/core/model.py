@@ -1,8 +1,13 @@
-"""The definitions of flow_columns.def once more, in plain numpy over the packets of one flow."""
+"""The definitions of flow_columns.def once more, in plain numpy over the packets of one flow.
 
+Plain counters are of all packets; everything else is of the first FULL_PACKETS of each direction.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from fortress_core import FULL_PACKETS
 from numpy.typing import NDArray
 
 from tests.core.frames import FIN, RST, SECOND, SYN, Packet
@@ -14,7 +19,7 @@ FLAGS = {"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32, "ece": 64
 def flow_numbers(packets: Sequence[Packet]) -> Numbers:
     """Every number that follows from the packets alone; the first one is the originator's."""
     orig = packets[0].src
-    sides = {
+    everything = {
         "orig_": [p for p in packets if p.src == orig],
         "resp_": [p for p in packets if p.src != orig],
     }
@@ -25,33 +30,58 @@ def flow_numbers(packets: Sequence[Packet]) -> Numbers:
         "duration_ns": int(times[-1] - times[0]),
         "midstream": not packets[0].flags & SYN,
     }
-    out |= _sizes("", [p.ip_bytes for p in packets]) | _gaps("", times)
-    out |= _periods(times)
-    for prefix, of_side in sides.items():
-        out |= _side(prefix, of_side)
+    first = first_packets(packets)
+    first_times = np.maximum.accumulate([p.time_ns for p in first])
+    out |= _sizes("", [p.ip_bytes for p in first]) | _gaps("", first_times)
+    out |= _periods(first_times)
+    for prefix, of_side in everything.items():
+        out |= _side(prefix, of_side[:FULL_PACKETS]) | _counters(prefix, of_side)
     seconds = (times[-1] - times[0]) / SECOND
-    for prefix, of_side in {"": list(packets), **sides}.items():
+    for prefix, of_side in {"": list(packets), **everything}.items():
         out[f"{prefix}pkts_per_s"] = len(of_side) / seconds if seconds else np.nan
         total = sum(p.ip_bytes for p in of_side)
         out[f"{prefix}bytes_per_s"] = total / seconds if seconds else np.nan
     out["resp_orig_pkts_ratio"] = out["resp_pkts"] / out["orig_pkts"]
     out["resp_orig_bytes_ratio"] = out["resp_bytes"] / out["orig_bytes"]
-    out["response_ns"] = _response(packets, orig)
+    out["response_ns"] = _response(first, orig)
     return out
+
+
+def first_packets(packets: Sequence[Packet]) -> list[Packet]:
+    """Those that are among the first FULL_PACKETS of their direction."""
+    seen: Counter[str] = Counter()
+    out = []
+    for packet in packets:
+        seen[packet.src] += 1
+        if seen[packet.src] <= FULL_PACKETS:
+            out.append(packet)
+    return out
+
+
+def _counters(prefix: str, packets: Sequence[Packet]) -> Numbers:
+    """What goes on in later packets: sums, and TCP's flags that begin and end a connection."""
+    out: Numbers = {
+        "pkts": len(packets),
+        "bytes": sum(p.ip_bytes for p in packets),
+        "payload_bytes": sum(len(p.payload) for p in packets),
+        "header_bytes": sum(p.ip_bytes - len(p.payload) for p in packets),
+        "data_pkts": sum(bool(p.payload) for p in packets),
+    }
+    out |= {
+        name: sum(bool(p.flags & FLAGS[name]) for p in packets) for name in ("syn", "fin", "rst")
+    }
+    early, late = packets[:FULL_PACKETS], packets[FULL_PACKETS:]
+    flags = [*(p.flags for p in early), *(p.flags & (SYN | FIN | RST) for p in late)]
+    out["tcp_flags"] = int(np.bitwise_or.reduce(flags)) if flags else 0
+    return {prefix + name: value for name, value in out.items()}
 
 
 def _side(prefix: str, packets: Sequence[Packet]) -> Numbers:
     payloads = [len(p.payload) for p in packets if p.payload]
     out: Numbers = {
-        "pkts": len(packets),
-        "bytes": sum(p.ip_bytes for p in packets),
-        "payload_bytes": sum(payloads),
-        "header_bytes": sum(p.ip_bytes - len(p.payload) for p in packets),
-        "data_pkts": len(payloads),
         "payload_max": max(payloads, default=0),
         "payload_mean": np.mean(payloads) if payloads else np.nan,
         "payload_std": np.std(payloads) if payloads else np.nan,
-        "tcp_flags": int(np.bitwise_or.reduce([p.flags for p in packets])) if packets else 0,
         "window_first": packets[0].window if packets else 0,
         "window_min": min((p.window for p in packets), default=0),
         "window_max": max((p.window for p in packets), default=0),
@@ -62,7 +92,8 @@ def _side(prefix: str, packets: Sequence[Packet]) -> Numbers:
         "tos": packets[0].tos if packets else 0,
         "retransmits": _retransmits(packets),
     }
-    out |= {name: sum(bool(p.flags & bit) for p in packets) for name, bit in FLAGS.items()}
+    rare = ("psh", "ack", "urg", "ece", "cwr")
+    out |= {name: sum(bool(p.flags & FLAGS[name]) for p in packets) for name in rare}
     first = next((p.payload[:64] for p in packets if p.payload), b"")
     out["entropy_bytes"] = len(first)
     shares = np.unique(np.frombuffer(first, np.uint8), return_counts=True)[1] / max(len(first), 1)

@@ -31,7 +31,7 @@ def commands_page() -> str:
 
 def columns_page() -> str:
     """Return the data dictionary: every column of packets, flows and intervals."""
-    from fortress_core import FLOWS, INTERVALS, PACKETS, columns
+    from fortress_core import FLOWS, FULL_PACKETS, INTERVALS, PACKETS, columns
 
     lines = ["# Columns", ""]
     lines += [
@@ -39,6 +39,13 @@ def columns_page() -> str:
             "Each table is one `.def` file under `core_ext/include/fx/`; all else comes from it."
             " `fortress flows` and the archive write `conn_state` and `end_reason` as the names"
             " given here (dictionary-encoded text in Parquet)."
+        ),
+        "",
+        (
+            f"A flow column tells of the first {FULL_PACKETS} packets of each direction, in replay"
+            " as well as live, where the kernel only counts what follows. Of all packets are the"
+            " columns that say *in total*, `duration_ns`, the ratios, `conn_state`, `history` and"
+            " `end_reason`, the latter three by SYN, FIN and RST."
         ),
         "",
     ]

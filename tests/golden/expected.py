@@ -2,6 +2,8 @@
 
 Only which packets make up a flow is taken from the core: of the packets of a 5-tuple, in the order
 of the file, the first row's `orig_pkts + resp_pkts` belong to it, the next ones to the next row.
+Plain counters are of all packets; everything else is of the first FULL_PACKETS of each direction,
+taken out of tshark's packets before anything is computed.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from fortress_core import FULL_PACKETS
 from numpy.typing import NDArray
 
 from tests.golden.conversations import PORTED, keys, octets
@@ -62,10 +65,26 @@ def arrange(packets: Mapping[str, Values], flows: Mapping[str, Values]) -> Packe
     originator = np.concatenate([octets(flows["orig_addr"]), _port(flows, "orig_port")], axis=1)
     source[~np.isin(columns["proto"], PORTED), 16:] = 0
     sent = (source != originator[flow]).any(axis=1).astype(np.int64)
+    return _timed(columns, flow, sent, len(flow_key))
+
+
+def first_packets(p: Packets) -> Packets:
+    """Those that are among the first FULL_PACKETS of their direction."""
+    by_side = np.lexsort((p.sent, p.flow))
+    side = p.flow[by_side] * 2 + p.sent[by_side]
+    starts = np.flatnonzero(np.r_[True, side[1:] != side[:-1]])
+    place = np.empty(len(side), np.int64)
+    place[by_side] = np.arange(len(side)) - np.repeat(starts, np.diff(np.r_[starts, len(side)]))
+    kept = place < FULL_PACKETS
+    columns = {name: values[kept] for name, values in p.columns.items()}
+    return _timed(columns, p.flow[kept], p.sent[kept], p.flows)
+
+
+def _timed(columns: Mapping[str, Values], flow: Values, sent: Values, flows: int) -> Packets:
     begins = np.r_[True, flow[1:] != flow[:-1]]
     time_ns = _never_back(columns["time_ns"], begins)
     gap_ns = np.where(begins, 0, np.diff(time_ns, prepend=time_ns[:1]))
-    return Packets(columns, flow, sent, gap_ns, time_ns, len(flow_key))
+    return Packets(columns, flow, sent, gap_ns, time_ns, flows)
 
 
 def _port(rows: Mapping[str, Values], name: str) -> Values:
@@ -119,10 +138,11 @@ def last(p: Packets, rows: Values, values: Values) -> Values:
     return found
 
 
-def of_any_flow(p: Packets) -> dict[str, Values]:
+def of_any_flow(everything: Packets) -> dict[str, Values]:
     """Columns that need only addresses, sizes, times and the IP header."""
-    c, every = p.columns, p.of(None)
-    size, raw = c["ip_bytes"], p.time_ns
+    p = first_packets(everything)
+    c = p.columns
+    size = c["ip_bytes"]
     out: dict[str, Values] = {}
     for name, side in (("orig_", 0), ("resp_", 1), ("", None)):
         rows = p.of(side)
@@ -132,15 +152,17 @@ def of_any_flow(p: Packets) -> dict[str, Values]:
             out[f"{name}iat_{how}_ns"] = over(p, gap_rows, gaps, how)
     for name, side in (("orig", 0), ("resp", 1)):
         rows = p.of(side)
-        out[f"{name}_pkts"] = over(p, rows, size, "count")
-        out[f"{name}_bytes"] = over(p, rows, size, "sum")
+        of_side, all_sizes = everything.of(side), everything.columns["ip_bytes"]
+        out[f"{name}_pkts"] = over(everything, of_side, all_sizes, "count")
+        out[f"{name}_bytes"] = over(everything, of_side, all_sizes, "sum")
         out[f"{name}_fragments"] = over(p, rows & (c["fragment"] > 0), size, "count")
         out[f"{name}_ttl_min"] = over(p, rows, c["ttl"], "min")
         out[f"{name}_ttl_max"] = over(p, rows, c["ttl"], "max")
         out[f"{name}_tos"] = first(p, rows, c["tos"])
-    begins = np.maximum.accumulate(np.where(p.begins, np.arange(len(raw)), 0))
+    raw = everything.time_ns
+    begins = np.maximum.accumulate(np.where(everything.begins, np.arange(len(raw)), 0))
     since_ns = raw - raw[begins]  # since the flow's first packet
-    out["duration_ns"] = over(p, every, since_ns, "max")
+    out["duration_ns"] = over(everything, everything.of(None), since_ns, "max")
     return out | _rates(p, out) | _periods(p)
 
 
@@ -190,19 +212,23 @@ def _periods(p: Packets) -> dict[str, Values]:
     return out
 
 
-def of_payload(p: Packets) -> dict[str, Values]:
+def of_payload(everything: Packets) -> dict[str, Values]:
     """Columns of TCP and UDP flows of whole packets."""
-    c = p.columns
+    p = first_packets(everything)
+    c, all_payloads = p.columns, everything.columns["payload_bytes"]
     out: dict[str, Values] = {}
     for name, side in (("orig", 0), ("resp", 1)):
         rows = p.of(side)
         data = rows & (c["payload_bytes"] > 0)
-        out[f"{name}_payload_bytes"] = over(p, rows, c["payload_bytes"], "sum")
-        out[f"{name}_data_pkts"] = over(p, data, c["payload_bytes"], "count")
+        of_side = everything.of(side)
+        with_payload = of_side & (all_payloads > 0)
+        out[f"{name}_payload_bytes"] = over(everything, of_side, all_payloads, "sum")
+        out[f"{name}_data_pkts"] = over(everything, with_payload, all_payloads, "count")
         out[f"{name}_payload_max"] = np.nan_to_num(over(p, data, c["payload_bytes"], "max"))
         out[f"{name}_payload_mean"] = over(p, data, c["payload_bytes"], "mean")
         out[f"{name}_payload_std"] = over(p, data, c["payload_bytes"], "std")
-        out[f"{name}_header_bytes"] = over(p, rows, c["header_bytes"], "sum")
+        all_headers = everything.columns["header_bytes"]
+        out[f"{name}_header_bytes"] = over(everything, of_side, all_headers, "sum")
         entropy, counted = _entropy(p, data)
         out[f"{name}_entropy"], out[f"{name}_entropy_bytes"] = entropy, counted
     return out
@@ -224,9 +250,10 @@ def _entropy(p: Packets, data: Values) -> tuple[Values, Values]:
     return entropy, counted
 
 
-def of_tcp(p: Packets) -> dict[str, Values]:
-    """Columns of TCP flows of whole packets."""
-    c = p.columns
+def of_tcp(everything: Packets) -> dict[str, Values]:
+    """Columns of TCP flows of whole packets; SYN, FIN and RST are seen in all of them."""
+    p = first_packets(everything)
+    c, all_flags = p.columns, everything.columns["tcp_flags"]
     out: dict[str, Values] = {}
     for name, side in (("orig", 0), ("resp", 1)):
         rows = p.of(side)
@@ -234,6 +261,9 @@ def of_tcp(p: Packets) -> dict[str, Values]:
         for bit, flag in enumerate(FLAGS):
             chosen = rows & (c["tcp_flags"] >> bit & 1 > 0)
             out[f"{name}_{flag}"] = over(p, chosen, c["tcp_flags"], "count")
+            if flag in ("fin", "syn", "rst"):
+                chosen = everything.of(side) & (all_flags >> bit & 1 > 0)
+                out[f"{name}_{flag}"] = over(everything, chosen, all_flags, "count")
         out[f"{name}_tcp_flags"] = sum(
             (out[f"{name}_{flag}"] > 0) << bit for bit, flag in enumerate(FLAGS)
         )
