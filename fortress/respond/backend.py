@@ -68,6 +68,7 @@ class Backend(Protocol):
     """Enforces blocks; each call is one transaction, or raises GuardError and changes nothing."""
 
     name: str
+    troubles: list[str]
 
     def rebuild(self, desired: Desired) -> None:
         """Make the kernel's state the desired one, whatever it was."""
@@ -77,6 +78,12 @@ class Backend(Protocol):
 
     def load_feeds(self, feeds: Sequence[Feed]) -> None:
         """Replace all entries of block lists."""
+
+    def spare(self, targets: Sequence[Target]) -> None:
+        """These and no others pass whatever entry fits them, where the backend can do that."""
+
+    def tidy(self) -> None:
+        """Something has come to its end: let go of what it held."""
 
     def hits(self) -> Mapping[str, int]:
         """Packets that met each target's entry, by the target's text, as far as it is known."""

@@ -257,6 +257,7 @@ class Guard:
     def status(self, **more: object) -> GuardStatus:
         """How the guard is; `more` is what only the server knows."""
         troubles = [*self.ledger.troubles, *self.feeds.troubles]
+        troubles += [one for backend in self.backends for one in backend.troubles]
         if self.audit.lost:
             troubles.append(f"{self.audit.lost} audit lines could not be written")
         known: dict[str, object] = {
@@ -302,7 +303,11 @@ class Guard:
     def see(self, spared: Iterable[Spared], place: Place) -> bool:
         """Takes in the world as it is now: unblocks who must be spared; True when places moved."""
         own = (spare(text, "protect.never in guard.toml") for text in self.settings.protect.never)
-        self.never = NeverBlock((*own, *spared))
+        never = NeverBlock((*own, *spared))
+        if never.spared != self.never.spared:
+            targets = [one.target for one in never.spared]
+            self._each_backend(lambda backend: backend.spare(targets))
+        self.never = never
         moved, self.place = place != self.place, place
         held = self.ledger.held.items()
         hit: dict[str, Held | None] = {
@@ -324,6 +329,7 @@ class Guard:
             changes = [Change(one.target, one.action, None) for one in prefixes]
             self._each_backend(lambda backend: backend.apply(changes, self._prefixes))
         if gone:
+            self._each_backend(lambda backend: backend.tidy())
             self.audit.write("expired", [{"target": one.target.text} for one in gone])
         for one in gone:
             self.tell(GuardEvent("expired", one.target.text, one.why, one.origin))

@@ -63,6 +63,7 @@ class GuardSettings:
     state: Path = Path("/var/lib/fortress/guard")
     audit: Path = Path("/var/log/fortress/guard.jsonl")
     lan_ports: tuple[str, ...] = ()
+    wan_ports: tuple[str, ...] = ()
     capture: tuple[str, ...] = ()  # interfaces whose packets the agent may have; none: any
     backends: tuple[Literal["nftables", "xdp"], ...] = ("nftables",)
     on_stop: Literal["keep", "remove"] = "keep"
@@ -94,6 +95,14 @@ def load_settings(file: Path | None = None) -> GuardSettings:
     return settings
 
 
+def _interfaces(settings: GuardSettings) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return (
+        ("lan_ports", settings.lan_ports),
+        ("wan_ports", settings.wan_ports),
+        ("capture", settings.capture),
+    )
+
+
 def _check(settings: GuardSettings) -> None:
     limits, rates = settings.limits, settings.rates
     bounds: tuple[tuple[str, float, float, float], ...] = (
@@ -112,7 +121,7 @@ def _check(settings: GuardSettings) -> None:
     for key, value, least, most in bounds:
         if not least <= value <= most:
             raise Misread(f"{key}: {value:g} is not between {least:g} and {most:g}")
-    for key, names in (("lan_ports", settings.lan_ports), ("capture", settings.capture)):
+    for key, names in _interfaces(settings):
         for name in names:
             if not 0 < len(name.encode()) <= 15 or any(c in ' /"\\' for c in name):
                 raise Misread(f"{key}: {name!r} is no name of an interface")

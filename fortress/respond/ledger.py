@@ -160,7 +160,7 @@ class Ledger:
 
     def _write_anew(self) -> None:
         beside = self._file.with_suffix(".new")
-        head = json.dumps({"fortress_guard": 1, "boot": _boot_id()})
+        head = json.dumps({"fortress_guard": 1, "boot": boot_id()})
         try:
             self.close()
             fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -217,7 +217,7 @@ class Ledger:
             return False
         now_s = self._clocks.boot_s()
         until_s = written.until_boot_s
-        if until_s is not None and boot != _boot_id():
+        if until_s is not None and boot != boot_id():
             until_s = (written.until_wall_s or 0.0) - self._clocks.wall_s() + now_s
         if until_s is not None and until_s <= now_s:
             self.held.pop(target.text, None)
@@ -237,7 +237,8 @@ def _parsed(line: str) -> Mapping[str, Any]:
     return record
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
+    """What the kernel calls this boot."""
     return _BOOT_ID.read_text(encoding="ascii").strip()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from fortress.errors import GuardError
 from fortress.respond import nft_rules
 from fortress.respond.backend import Change, Desired, Entry, Feed, Place
-from fortress.respond.block import parse_target
+from fortress.respond.block import Target, parse_target
 from fortress.respond.libnftables import Nft, NftError
 from fortress.respond.nft_rules import FAMILIES, MARKER, TABLE, Layout
 from fortress.verdict import Action
@@ -28,6 +28,7 @@ class NftBackend:
         self._nft = Nft()
         self._place = Place()
         self._made = ""
+        self.troubles: list[str] = []
         try:
             self._refuse_foreign_tables()
         except GuardError:
@@ -45,6 +46,7 @@ class NftBackend:
             without = replace(self._layout, egress=False)  # the egress hook is of Linux 5.16
             self._nft.run(nft_rules.rebuilt(desired, without))
             self._layout = without
+            self.troubles.append("no egress hook (Linux 5.16): frames to a blocked device pass")
         self._place = desired.place
         self._made = self._shape()
 
@@ -57,6 +59,12 @@ class NftBackend:
         """Replace all entries of block lists in one transaction."""
         self._nft.run(nft_rules.feeds_loaded(feeds))
         self._made = self._shape()
+
+    def spare(self, targets: Sequence[Target]) -> None:
+        """Nothing: the guard never asks for whom to spare, and what it holds is unblocked."""
+
+    def tidy(self) -> None:
+        """Nothing: the kernel has taken its elements out."""
 
     def hits(self) -> Mapping[str, int]:
         """Packets that met each entry, in both tables together."""

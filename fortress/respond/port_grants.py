@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fortress.errors import GuardError
@@ -14,49 +16,74 @@ if TYPE_CHECKING:
     from fortress_core import Port
     from fortress_core.tap import Tap
 
+TAPS = 2  # loaded where guard.toml names no interfaces to capture: LAN and WAN
 
-def open_granted(asked: OpenPort, allowed: tuple[str, ...]) -> tuple[PortFacts, list[int]]:
-    """What the agent needs to know of the port, and descriptors that are the caller's to close:
-    the port's, then (with a tap) the tap's program, its keys and its slots.
 
-    GuardError says why there is no port; why there is no tap is in the facts.
+class PortGrants:
+    """Opens ports. Taps are loaded at the start, while the guard may load them, and then belong to
+    an interface for good: a reader that comes later drops what the one before left in the maps.
     """
-    if allowed and asked.interface not in allowed:
-        raise GuardError(
-            f"interface {asked.interface} is not in guard.toml's capture list",
-            f"it names {', '.join(allowed)}",
-        )
-    from fortress_core.live import PortError, open_port
 
-    try:
-        port = open_port(asked.interface, ring_bytes=asked.ring_bytes, fanout=asked.fanout)
-    except PortError as error:
-        raise GuardError(error.what, error.remedy) from error
-    with ExitStack() as stack:
-        stack.callback(port.close)
-        fds = [os.dup(port.fd)]
-        reason = "not asked for"
-        if asked.tap:
-            tap_fds, reason = _tap_fds(port, stack)
-            fds += tap_fds
-        facts = PortFacts(
-            port.interface, port.ifindex, port.linktype, port.ring_bytes, port.fanout, reason
-        )
-        return facts, fds
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self._allowed = tuple(allowed)
+        self._taps = ExitStack()
+        self._free: list[Tap] = []
+        self._of: dict[str, Tap] = {}
+        self._reason = f"all {len(self._allowed) or TAPS} taps are in use (guard.toml: capture)"
+        self._load(len(self._allowed) or TAPS)
 
+    def open(self, asked: OpenPort) -> tuple[PortFacts, list[int]]:
+        """What the agent needs to know of the port, and descriptors that are the caller's to close:
+        the port's, then (with a tap) the tap's program, its keys and its slots.
 
-def _tap_fds(port: Port, stack: ExitStack) -> tuple[list[int], str]:
-    """The tap's descriptors, or none and why."""
-    from fortress_core.bpf_object import BpfError
+        GuardError says why there is no port; why there is no tap is in the facts.
+        """
+        if self._allowed and asked.interface not in self._allowed:
+            raise GuardError(
+                f"interface {asked.interface} is not in guard.toml's capture list",
+                f"it names {', '.join(self._allowed)}",
+            )
+        from fortress_core.live import PortError, open_port
 
-    try:
-        tap: Tap = stack.enter_context(_load_tap())
-        return [os.dup(fd) for fd in (tap.program_fd_for(port.linktype), *tap.map_fds)], ""
-    except BpfError as error:
-        return [], str(error)
+        try:
+            port = open_port(asked.interface, ring_bytes=asked.ring_bytes, fanout=asked.fanout)
+        except PortError as error:
+            raise GuardError(error.what, error.remedy) from error
+        with port:
+            tap_fds, reason = self._tap_fds(port) if asked.tap else ([], "not asked for")
+            facts = PortFacts(
+                port.interface, port.ifindex, port.linktype, port.ring_bytes, port.fanout, reason
+            )
+            return facts, [os.dup(port.fd), *tap_fds]
 
+    def close(self) -> None:
+        """Give the taps back; what was granted lives on."""
+        self._taps.close()
 
-def _load_tap() -> Tap:
-    from fortress_core.tap import Tap
+    def __enter__(self) -> PortGrants:
+        return self
 
-    return Tap.load()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _load(self, count: int) -> None:
+        from fortress_core.bpf_object import BpfError
+        from fortress_core.tap import Tap
+
+        try:
+            for _ in range(count):
+                self._free.append(self._taps.enter_context(Tap.load()))
+        except BpfError as error:
+            self._reason = str(error)
+
+    def _tap_fds(self, port: Port) -> tuple[list[int], str]:
+        """The descriptors of the interface's tap, or none and why."""
+        tap = self._of.get(port.interface)
+        if tap is None:
+            if not self._free:
+                return [], self._reason
+            tap = self._of[port.interface] = self._free.pop()
+        fds = (tap.program_fd_for(port.linktype), *tap.map_fds)
+        return [os.dup(fd) for fd in fds], ""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fortress.errors import GuardError
 
-CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF = 12, 13, 39
+CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON = 12, 13, 39, 38
 KEPT = (CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF)
 
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 23, 24, 38, 47
@@ -39,6 +39,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def confine(writable: Iterable[Path]) -> tuple[str, ...]:
     """Gives up what is not needed for good; returns what holds from now on, in words.
 
+    CAP_PERFMON stays, where it was, until `settle`: without it the kernel takes no program that
+    compares pointers, and with CAP_BPF it may read all of the kernel's memory.
+
     GuardError when a capability that the guard needs is not there to be kept.
     """
     held = _permitted()
@@ -57,8 +60,14 @@ def confine(writable: Iterable[Path]) -> tuple[str, ...]:
             with suppress(PermissionError):  # without CAP_SETPCAP; no_new_privs makes it idle
                 _prctl(_PR_CAPBSET_DROP, bit)
     _prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
-    _set_capabilities(sum(1 << bit for bit in KEPT))
+    loading = held & 1 << CAP_PERFMON
+    _set_capabilities(sum(1 << bit for bit in KEPT) | loading)
     return (*told, *(name for name, bit in _NAMES.items() if bit in KEPT))
+
+
+def settle() -> None:
+    """Gives up what only loading of programs needed."""
+    _set_capabilities(sum(1 << bit for bit in KEPT))
 
 
 _NAMES = {"CAP_NET_ADMIN": CAP_NET_ADMIN, "CAP_NET_RAW": CAP_NET_RAW, "CAP_BPF": CAP_BPF}

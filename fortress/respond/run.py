@@ -17,9 +17,11 @@ from fortress.respond.guard import Guard
 from fortress.respond.guard_settings import GuardSettings
 from fortress.respond.nft_rules import Layout
 from fortress.respond.nftables import NftBackend
-from fortress.respond.privileges import confine
-from fortress.respond.serve import Server
+from fortress.respond.port_grants import PortGrants
+from fortress.respond.privileges import confine, settle
+from fortress.respond.serve import Means, Server
 from fortress.respond.watch import WorldWatch
+from fortress.respond.xdp import XdpBackend
 
 
 def run_guard(settings: GuardSettings) -> None:
@@ -31,17 +33,20 @@ def run_guard(settings: GuardSettings) -> None:
     try:
         with _listen(settings) as listener:
             confined = confine(folders)
-            _serve(settings, listener, confined)
+            with PortGrants(settings.capture) as grants:
+                backends = _backends(settings)
+                settle()
+                _serve(settings, listener, Means(backends, grants, confined))
     finally:
         os.close(lock)
 
 
-def _serve(settings: GuardSettings, listener: socket.socket, confined: tuple[str, ...]) -> None:
+def _serve(settings: GuardSettings, listener: socket.socket, means: Means) -> None:
     notifier = Notifier(os.environ)
     world = WorldWatch(settings)
-    guard = Guard(settings, _backends(settings))
+    guard = Guard(settings, means.backends)
     try:
-        server = Server(guard, listener, world, confined)
+        server = Server(guard, listener, world, means)
         server.start()
         server.run(lambda: notifier.ready(f"{len(guard.ledger.held)} blocks stand"))
     finally:
@@ -57,7 +62,10 @@ def _backends(settings: GuardSettings) -> Sequence[Backend]:
         if name == "nftables":
             backends.append(NftBackend(Layout(settings.rates, settings.limits.most_blocks)))
         else:
-            raise GuardError("backend xdp is not built in", 'backends = ["nftables"]')
+            alone = "nftables" not in settings.backends
+            most = settings.limits.most_blocks
+            ports, state = settings.wan_ports, settings.state
+            backends.append(XdpBackend(settings.rates, ports, most, state, alone=alone))
     return backends
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from importlib.metadata import version
 
 from fortress.errors import GuardError
 from fortress.respond import channel, messages
+from fortress.respond.backend import Backend
 from fortress.respond.guard import Asker, Guard
 from fortress.respond.messages import GuardEvent, GuardFacts, Request
 from fortress.respond.nftables import NftBackend
 from fortress.respond.peers import admit
 from fortress.respond.plain import Misread
-from fortress.respond.port_grants import open_granted
+from fortress.respond.port_grants import PortGrants
 from fortress.respond.watch import TableWatch, WorldWatch
 
 MOST_CONNECTIONS = 64
@@ -37,14 +39,23 @@ class _Connection:
     subscribed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What the guard works with: opened while there was the privilege to open it."""
+
+    backends: Sequence[Backend]
+    grants: PortGrants
+    confined: tuple[str, ...]
+
+
 class Server:
     """Serves a guard on a listening socket until it is asked to stop."""
 
     def __init__(
-        self, guard: Guard, listener: socket.socket, world: WorldWatch, confined: tuple[str, ...]
+        self, guard: Guard, listener: socket.socket, world: WorldWatch, means: Means
     ) -> None:
         self._guard, self._listener, self._world = guard, listener, world
-        self._confined = confined
+        self._means = means
         self._tables = TableWatch()
         self._selector = selectors.DefaultSelector()
         self._connections: dict[int, _Connection] = {}
@@ -204,6 +215,9 @@ class Server:
         except OSError:
             self._hang_up(connection)
             return
+        except Exception:  # a defect of ours must not end the blocking of others
+            traceback.print_exc()
+            answer = messages.encode_refusal("the guard failed at this", "see its log, report it")
         if not self._send(connection, answer):
             self._hang_up(connection)
 
@@ -223,7 +237,9 @@ class Server:
             case messages.Explain():
                 return guard.explain(request.target, request.session)
             case messages.Status():
-                return guard.status(confined=self._confined, missed_events=self._missed_events)
+                return guard.status(
+                    confined=self._means.confined, missed_events=self._missed_events
+                )
             case messages.Subscribe():
                 connection.subscribed = True
                 return messages.Subscribed()
@@ -231,7 +247,7 @@ class Server:
                 return self._facts(asker)
 
     def _grant_port(self, asked: messages.OpenPort, connection: _Connection) -> None:
-        facts, fds = open_granted(asked, self._guard.settings.capture)
+        facts, fds = self._means.grants.open(asked)
         try:
             told: dict[str, object] = {"interface": asked.interface, "tap": not facts.tap_reason}
             self._guard.audit.write("open_port", [told], connection.asker.name)
