@@ -44,8 +44,9 @@ class Namespace:
     def veth(self, left: str, right: str, *, gro: bool = False) -> None:
         """Make a pair of interfaces in it, both up; what is sent on one arrives at the other."""
         self.ip(f"link add {left} type veth peer name {right}")
-        for side in (left, right):
+        for side in (left, right):  # before either is up, or frames that XDP sends are dropped
             self.run("ethtool", "-K", side, "gro", "on" if gro else "off")
+        for side in (left, right):
             self.ip(f"link set {side} up")
 
     @contextlib.contextmanager
