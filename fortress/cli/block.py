@@ -7,6 +7,7 @@ import argparse
 import json
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fortress.cli.guard import add_guard_config
@@ -22,11 +23,19 @@ if TYPE_CHECKING:
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)")
 REFUSED = 1
+LIST_S = 3 * 86_400.0
+LISTS = Path("/var/lib/fortress/feeds")
 
 ADD = """\
 Block addresses, prefixes or MACs. They stay blocked until the time is over, until
 `fortress block del` or `fortress block undo`, whatever becomes of the agent. Exit
 code 1: the guard refused one of them, and says why."""
+
+
+LOAD = """\
+Fetch a block list when it has changed, and hand it to the guard, which replaces the
+entries of this name in one transaction. A list that is empty, unreadable or has
+shrunk by more than 30 % is refused and the last good one stands."""
 
 
 def add(commands: Commands) -> None:
@@ -55,6 +64,25 @@ def add(commands: Commands) -> None:
     verb = add_command(verbs, "list", "show what is blocked, for how long and why", show)
     _add_shared(verb)
     verb = add_command(verbs, "undo", "take your last add, del or undo back", undo)
+    _add_shared(verb)
+    verb = add_command(verbs, "load", "replace the entries of a block list", load, LOAD)
+    verb.add_argument("name", metavar="NAME", help="the list's name in guard.toml: [feeds.NAME]")
+    verb.add_argument("source", metavar="URL|FILE", help="http(s) address, or a file")
+    verb.add_argument(
+        "--for",
+        dest="seconds",
+        metavar="TIME",
+        type=duration_s,
+        default=LIST_S,
+        help="how long it stands unless it is loaded again; default: 3d",
+    )
+    verb.add_argument(
+        "--folder",
+        metavar="DIR",
+        type=Path,
+        default=LISTS,
+        help="where the last good one is kept; default: /var/lib/fortress/feeds",
+    )
     _add_shared(verb)
     verb = add_command(verbs, "explain", "say all that holds for a target", explain)
     verb.add_argument("target", metavar="TARGET")
@@ -122,6 +150,30 @@ def explain(arguments: argparse.Namespace) -> int:
             f"  unblocked by an operator: not blocked automatically for {_span(found.pardoned_s)}"
         )
     return 0
+
+
+def load(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from fortress.respond.feeds import FeedSource, fetch, read_list
+    from fortress.respond.plain import plain
+
+    name, source, why = arguments.name, arguments.source, ""
+    if source.startswith(("http://", "https://")):
+        fetched = fetch(FeedSource(name, source), arguments.folder)
+        targets, why = fetched.targets, fetched.why
+    else:
+        targets = read_list(Path(source))
+    with _guard(arguments) as guard:
+        done = guard.load_feed(name, targets, arguments.seconds)
+    if arguments.json:
+        print(json.dumps({**plain(done), "kept": why}, ensure_ascii=False))
+    else:
+        print(f"{done.name}: {done.entries:,} entries stand, {done.refused:,} were left out")
+        for one in done.first_refusals:
+            print(f"fortress: {one}", file=sys.stderr)
+        if why:
+            print(f"fortress: the last good list was kept: {why}", file=sys.stderr)
+    return REFUSED if why else 0
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,7 @@ MOST_WHY = 512
 ACTIONS = (Action.LIMIT, Action.BLOCK, Action.QUARANTINE)
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_LONGEST = 64  # characters of any target
 _MAPPED = ipaddress.ip_network("::ffff:0:0/96")
 
 
@@ -91,6 +92,8 @@ def parse_target(text: str) -> Target:
         number = int(word.replace(":", ""), 16)
         return Target(word, "mac", 0, number, number)
     try:
+        if len(word) > _LONGEST or "%" in word:
+            raise ValueError("an address is short and has no zone")
         network = ipaddress.ip_network(word)
     except ValueError as error:
         raise ValueError(f"{_shown(text)} is no address, prefix or MAC ({error})") from None

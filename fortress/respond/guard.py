@@ -206,11 +206,10 @@ class Guard:
                 kept.append(target)
         before = self.feeds.all()
         self.feeds.put(asked.name, kept, asked.seconds)
-        try:
-            self._each_backend(lambda backend: backend.load_feeds(self.feeds.all()))
-        except GuardError:
-            self.feeds.restore(before)
-            raise
+        self._each_backend(
+            lambda backend: backend.load_feeds(self.feeds.all()),
+            lambda: self.feeds.restore(before),
+        )
         self.feeds.save(asked.name)
         self.acts += 1
         facts: dict[str, object] = {
@@ -428,23 +427,28 @@ class Guard:
         if not changes:
             return
         self._record(before, after)
-        try:
-            self._each_backend(lambda backend: backend.apply(changes, self._prefixes))
-        except GuardError:
-            self._record(after, {text: held for text, held in before.items() if held})
-            raise
+        self._each_backend(
+            lambda backend: backend.apply(changes, self._prefixes),
+            lambda: self._record(after, {text: held for text, held in before.items() if held}),
+        )
         self.acts += len(changes)
 
     def _record(self, before: Iterable[str], after: dict[str, Held]) -> None:
         self.ledger.drop(text for text in before if text not in after)
         self.ledger.put(after.values())
 
-    def _each_backend(self, act: Callable[[Backend], None]) -> None:
+    def _each_backend(
+        self, act: Callable[[Backend], None], take_back: Callable[[], None] = lambda: None
+    ) -> None:
+        """All backends do it; where one refuses, what was noted is taken back, and those that have
+        done it are made to follow.
+        """
         done: list[Backend] = []
         for backend in self.backends:
             try:
                 act(backend)
             except GuardError:
+                take_back()
                 for earlier in done:
                     earlier.rebuild(self.desired())
                 raise
