@@ -1,0 +1,150 @@
+"""Who talks in the house: transfers, floods and scans of real tools, each bounded in time."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.net.gateway import LAN, SERVER, SERVER6, House
+from tests.net.guarded import until
+from tests.net.namespace import Namespace
+
+_GRACE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What a transfer by iperf3 came to: bits a second in all, bytes of each interval."""
+
+    bits_per_s: float
+    intervals: tuple[int, ...]
+    error: str
+
+    @property
+    def never_stalled(self) -> bool:
+        """Whether every interval brought something, and nothing went wrong."""
+        return not self.error and bool(self.intervals) and min(self.intervals) > 0
+
+
+@contextlib.contextmanager
+def serving(house: House, *, port: int = 5201) -> Iterator[None]:
+    """The server takes transfers."""
+    words = house.server.command("iperf3", "-s", "-p", str(port))
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as server:
+        try:
+            until(lambda: f":{port} " in house.server.run("ss", "-Hlnt"))
+            yield
+        finally:
+            server.kill()
+
+
+class Going:
+    """A transfer between laptop and server that goes on while the body runs."""
+
+    def __init__(self, house: House, seconds: float, *options: str, six: bool = False) -> None:
+        self._seconds = seconds
+        words = ["iperf3", "-c", SERVER6 if six else SERVER, "-t", f"{seconds:g}", "-i", "0.5"]
+        command = house.laptop.command(*words, "-J", "--connect-timeout", "5000", *options)
+        self._client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(0.5)
+
+    def finish(self) -> Transfer:
+        """What it came to, once it has ended."""
+        try:
+            told, wrong = self._client.communicate(timeout=self._seconds + _GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._client.kill()
+            told, wrong = self._client.communicate()
+        return _read(told, wrong)
+
+
+def transfer(house: House, seconds: float, *options: str, six: bool = False) -> Transfer:
+    """What a transfer of so many seconds comes to."""
+    return Going(house, seconds, *options, six=six).finish()
+
+
+def _read(told: bytes, wrong: bytes) -> Transfer:
+    try:
+        values: dict[str, Any] = json.loads(told)
+    except ValueError:
+        return Transfer(0.0, (), (told + wrong).decode(errors="replace")[-500:] or "killed")
+    end = values.get("end", {}).get("sum_received", {})
+    return Transfer(
+        end.get("bits_per_second", 0.0),
+        # the last interval may be a sliver of one
+        tuple(one["sum"]["bytes"] for one in values["intervals"] if one["sum"]["seconds"] > 0.2),
+        values.get("error", ""),
+    )
+
+
+@contextlib.contextmanager
+def running(place: Namespace, *words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A tool that runs in the place until the body ends."""
+    tool = subprocess.Popen(
+        place.command(*words),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield tool
+    finally:
+        tool.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            tool.wait(timeout=5)
+        tool.kill()
+        tool.wait()
+
+
+def syn_flood(house: House, target: str, *options: str, port: int = 80) -> Any:
+    """hping3 asks the target for 2,000 connections a second while the body runs (IPv4)."""
+    words = ("-S", "-p", str(port), "-i", "u500", "-q", "-n", *options)
+    return running(house.stranger, "hping3", *words, target)
+
+
+@contextlib.contextmanager
+def operating(house: House, folder: Path) -> Iterator[None]:
+    """Someone works on the gateway by SSH, from the laptop, while the body runs."""
+    with sshd(house.namespace, folder):
+        words = house.laptop.command("ssh", *_ssh_options(folder), f"root@{LAN}", "sleep 60")
+        with subprocess.Popen(words, stdin=subprocess.DEVNULL) as session:
+            try:
+                until(lambda: ":22 " in house.namespace.run("ss", "-Hnt", "state", "established"))
+                yield
+            finally:
+                session.kill()
+
+
+@contextlib.contextmanager
+def sshd(place: Namespace, folder: Path) -> Iterator[None]:
+    """OpenSSH's server in a place, with keys of its own in the folder; root's key opens it."""
+    for name in ("host", "key"):
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name]
+        subprocess.run(words, check=True)
+    config = folder / "sshd"
+    config.write_text(
+        f"HostKey {folder}/host\nAuthorizedKeysFile {folder}/key.pub\nStrictModes no\n"
+        "PidFile none\nUsePAM no\nPermitRootLogin prohibit-password\nPrintMotd no\n"
+    )
+    # its directory for privilege separation is where Debian's package expects it, for itself alone
+    room = "mount -t tmpfs fortress /run && mkdir /run/sshd && exec /usr/sbin/sshd -D -e -f "
+    words = place.command("unshare", "--mount", "sh", "-c", f"{room}{config}")
+    with (folder / "sshd.log").open("wb") as log:
+        daemon = subprocess.Popen(words, stdout=log, stderr=log)
+    try:
+        until(lambda: ":22 " in place.run("ss", "-Hlnt"))
+        yield
+    finally:
+        daemon.terminate()
+        daemon.wait(timeout=10)
+
+
+def _ssh_options(folder: Path) -> list[str]:
+    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
+    options += ["BatchMode=yes", f"IdentityFile={folder}/key", "IdentitiesOnly=yes"]
+    return [word for option in options for word in ("-o", option)] + ["-F", "/dev/null"]
