@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from fortress.cli.options import Commands, add_command, add_config, load_config
 from fortress.cli.replay import add_replay_options
 from fortress.errors import UsageError
 
 DESCRIPTION = """\
-Run the agent alone, as a container does. It writes the EVE file and the store of
-the configuration. Without --once it goes on serving metrics after the replay,
-until it is asked to stop."""
+Run the agent alone, as a container does. It watches interfaces, or replays
+captures; writes the EVE file and the store of the configuration, and answers on
+its socket and port. It runs until it is asked to stop (a replay with --once
+until it is over); SIGHUP makes it read the configuration again."""
 
 
 def add(commands: Commands) -> None:
@@ -20,6 +22,18 @@ def add(commands: Commands) -> None:
     parser = add_command(commands, "agent", "the service that watches (fortress agent run)", None)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     verb = add_command(verbs, "run", "watch, judge and tell", run, DESCRIPTION)
+    verb.add_argument(
+        "--interface",
+        metavar="IF",
+        action="append",
+        default=[],
+        help="interface to watch; may be given several times (LAN and WAN)",
+    )
+    verb.add_argument(
+        "--source",
+        choices=("auto", "packet", "af_xdp"),
+        help="how to capture; default: capture.source (auto: it says what it chose and why)",
+    )
     verb.add_argument("--replay", metavar="FILE", nargs="+", default=[], help="captures to replay")
     verb.add_argument("--once", action="store_true", help="exit when the replay is over")
     add_replay_options(verb)
@@ -28,8 +42,10 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    if arguments.replay and arguments.interface:
+        raise UsageError("--replay and --interface: choose one")
     if not arguments.replay:
-        raise UsageError("live capture is not built in yet; name captures with --replay FILE")
+        return _watch(arguments)
     settings = load_config(arguments).settings
 
     from fortress.cli.running import Telling, run_replay, serve
@@ -44,3 +60,27 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.once:
         return run_replay(replay, settings, Telling(arguments.json, keep=True))
     return serve(replay, settings, json=arguments.json)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    overrides = {"capture.source": arguments.source} if arguments.source else {}
+    loaded = load_config(arguments, overrides)
+
+    from fortress.services.agent.service import Watch
+    from fortress.services.agent.service import run as watch
+    from fortress.sinks.sink import Sink
+
+    more: list[Sink] = []
+    if arguments.json:
+        from fortress.sinks.stream import LineStream
+
+        more.append(LineStream(sys.stdout.fileno(), "standard output"))
+    watch(
+        Watch(
+            interfaces=tuple(arguments.interface),
+            load=lambda: load_config(arguments, overrides),
+            more=tuple(more),
+        ),
+        loaded.settings,
+    )
+    return 0

@@ -20,6 +20,33 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Capture(_Section):
+    """Which interfaces the agent watches, and how."""
+
+    interfaces: tuple[str, ...] = Field(
+        default=(), description="interfaces to watch; none = those of the command line"
+    )
+    source: Literal["auto", "packet", "af_xdp"] = Field(
+        default="auto", description="auto says what it chose and why; af_xdp is for mirror ports"
+    )
+    ring_mib: int = Field(
+        default=64, ge=1, le=1024, description="memory of all packet rings together in MiB"
+    )
+
+
+class Respond(_Section):
+    """What follows from verdicts, and the guard that carries it out."""
+
+    mode: Literal["monitor", "confirm", "enforce"] = Field(
+        default="monitor",
+        description="monitor = say what would be done; confirm = propose it; enforce = do it",
+    )
+    guard: str = Field(
+        default="/run/fortress/guard.sock",
+        description="the guard's unix socket, empty = work without a guard",
+    )
+
+
 class Flows(_Section):
     """The flow table of the C core."""
 
@@ -182,6 +209,7 @@ class Settings(_Section):
         description="where files and the SQLite database go; /var/lib/fortress for root,"
         " else fortress in $XDG_STATE_HOME or ~/.local/state",
     )
+    capture: Capture = Capture()
     flows: Flows = Flows()
     eve: Eve = Eve()
     store: Store = Store()
@@ -190,6 +218,7 @@ class Settings(_Section):
     control: Control = Control()
     archive: Archive = Archive()
     energy: Energy = Energy()
+    respond: Respond = Respond()
     log: Log = Log()
     qsecbit: dict[str, Plain] = Field(
         default={}, description="settings of the score (docs/score.md)"

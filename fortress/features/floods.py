@@ -44,16 +44,25 @@ TARGETS = {
 }
 
 
+def suspects(rows: Columns) -> Slots:
+    """The numbers of the rows whose packets nobody answers, or that are ICMP."""
+    proto = rows["proto"]
+    half_open = proto == TCP
+    half_open &= (rows["is_new"] != 0) & ((rows["orig_tcp_flags"] & (SYN | ACK)) == SYN)
+    one_sided = (proto == UDP) & (rows["resp_pkts"] * _ANSWERS_PER < rows["orig_pkts"])
+    icmp = (proto == ICMP) | (proto == ICMP6)
+    return np.flatnonzero(half_open | one_sided | icmp)
+
+
 def targets(rows: Columns, secret: int) -> Table:
     """The rows of TARGETS for every target that got FEWEST packets nobody answers in this tick."""
-    proto, pkts = rows["proto"], rows["orig_pkts"]
-    tcp, udp = proto == TCP, proto == UDP
-    icmp = (proto == ICMP) | (proto == ICMP6)
-    half_open = tcp & (rows["is_new"] != 0) & ((rows["orig_tcp_flags"] & (SYN | ACK)) == SYN)
-    one_sided = udp & (rows["resp_pkts"] * _ANSWERS_PER < pkts)
-    suspect = np.flatnonzero(half_open | one_sided | icmp)
+    suspect = suspects(rows)
+    pkts = rows["orig_pkts"]
     if not len(suspect) or pkts[suspect].sum() < FEWEST:
         return {}
+    proto = rows["proto"]
+    tcp, udp = proto == TCP, proto == UDP
+    icmp = (proto == ICMP) | (proto == ICMP6)
     kind = np.where(icmp, np.uint8(ICMP), proto)
     keys = _target_keys(rows, suspect, kind, secret)
     groups = group(keys)

@@ -73,10 +73,15 @@ class Windows:
         """The tables that cannot wait, from all interval rows of a tick: `targets` and `logins`."""
         if not _count(intervals):
             return {}
-        return {
-            "targets": floods.targets(intervals, self._secret),
-            "logins": self._logins.observe(intervals, ns),
-        }
+        return self.targets(intervals) | self.logins(ns, intervals)
+
+    def targets(self, intervals: Columns) -> dict[str, Table]:
+        """The table `targets` of a second's interval rows, which are of one second."""
+        return {"targets": floods.targets(intervals, self._secret)}
+
+    def logins(self, ns: int, intervals: Columns) -> dict[str, Table]:
+        """The table `logins`; every row is to be shown once, those of a second together."""
+        return {"logins": self._logins.observe(intervals, ns)}
 
     @property
     def memory_bytes(self) -> int:

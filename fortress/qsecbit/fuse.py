@@ -133,6 +133,10 @@ class Fuse:
             del self._verdicts[host]
         return tuple(changed)
 
+    def retune(self, settings: FuseSettings) -> None:
+        """Go on with other settings."""
+        self._settings = settings
+
     def clear(self) -> None:
         """Forgets what goes on: the clock has stepped back, ages mean nothing any more."""
         self._held.clear()

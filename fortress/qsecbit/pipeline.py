@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fortress.errors import ConfigError
+from fortress.features.lately import LastSecond, Unsettled
 from fortress.features.rows import Columns, Table
 from fortress.features.windows import (
     FLOW_COLUMNS,
@@ -46,6 +47,7 @@ class PipelineSettings:
     qsecbit: Mapping[str, Plain] = field(default_factory=dict)
     detectors: Mapping[str, Mapping[str, Plain]] = field(default_factory=dict)
     secret: int = REPLAY_SECRET
+    tick_ns: int = _SECOND  # shorter ones, as of live capture, are judged at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ class Pipeline:
         self._hold = Hold(
             self.reads_interval_columns, self.reads_flow_columns, self.reads_packet_columns
         )
+        self._lately = LastSecond(INTERVAL_COLUMNS) if settings.tick_ns < _SECOND else None
+        self._unsettled = Unsettled(INTERVAL_COLUMNS)
         self._status = Status.GREEN
+        self._score: Score | None = None
         self._first_ns: int | None = None
         self._last_ns: int | None = None
         self._loss = 0.0
@@ -127,23 +132,17 @@ class Pipeline:
     ) -> TickResult:
         """What the rows of the tick at `tick_ns` (mappings name → array of one length) bring.
 
-        Floods and logins are judged at once, the rest after at most four seconds (see hold.py); at
-        the end of the input call `finish`.
+        Of ticks of a second floods and logins are judged at once, the rest after at most four
+        seconds (see hold.py); at the end of the input call `finish`. Shorter ticks are judged as
+        they come (see features/lately.py), and have the same score within a second unless
+        something is found.
 
         A tick earlier than the last one starts everything anew, with a notice `clock_step`.
         """
         rest = self.finish() if self._last_ns is not None and tick_ns < self._last_ns else None
         notices = self._start(tick_ns)
-        found: list[_Found] = []
-        if self._hold.is_over(tick_ns):
-            found += self._judge(self._hold.take())
-        self._hold.add(tick_ns, intervals, flows, packets)
         tick = Evidence(tick_ns, intervals, flows, packets)
-        found += self._judge_tables(self._windows.at_once(tick_ns, intervals), tick)
-        if self._hold.is_due():
-            found += self._judge(self._hold.take())
-        else:
-            self._hold.keep()
+        found = self._judge_held(tick) if self._lately is None else self._judge_now(tick)
         result = self._result(tick_ns, found, notices)
         if rest is None:
             return result
@@ -152,9 +151,50 @@ class Pipeline:
 
     def finish(self) -> TickResult | None:
         """What the rows bring that were still held when the input ended; None without any."""
+        if self._lately is not None and self._last_ns is not None:  # a second on all is settled
+            nothing = Evidence(self._last_ns + _SECOND, {}, {}, {})
+            found = self._judge_now(nothing)
+            return self._result(self._last_ns, found, ()) if found else None
         if not self._hold or self._last_ns is None:
             return None
         return self._result(self._last_ns, self._judge(self._hold.take()), ())
+
+    def retune(self, settings: PipelineSettings) -> None:
+        """Go on with other settings of detectors and score; what was seen stays. ConfigError names
+        the key at fault, and nothing has changed then.
+        """
+        detectors, fuse = chosen(settings.detectors), fuse_settings(settings.qsecbit)
+        self._detectors = detectors
+        self._fuse.retune(fuse)
+
+    def _judge_held(self, tick: Evidence) -> list[_Found]:
+        found: list[_Found] = []
+        if self._hold.is_over(tick.ns):
+            found += self._judge(self._hold.take())
+        self._hold.add(tick.ns, tick.intervals, tick.flows, tick.packets)
+        found += self._judge_tables(self._windows.at_once(tick.ns, tick.intervals), tick)
+        if self._hold.is_due():
+            found += self._judge(self._hold.take())
+        else:
+            self._hold.keep()
+        return found
+
+    def _judge_now(self, tick: Evidence) -> list[_Found]:
+        assert self._lately is not None
+        found: list[_Found] = []
+        second = self._lately.over(tick.ns)
+        if second is not None:
+            logins = self._windows.logins(tick.ns, second)
+            found += self._judge_tables(logins, replace(tick, intervals=second))
+        self._lately.add(tick.ns, tick.intervals)
+        second = self._lately.flooded(tick.ns)
+        if second is not None:
+            targets = self._windows.targets(second)
+            found += self._judge_tables(targets, replace(tick, intervals=second))
+        settled = self._unsettled.settle(tick.ns, tick.intervals)
+        if any(map(_rows, (settled, tick.flows, tick.packets))):
+            found += self._judge(replace(tick, intervals=settled))
+        return found
 
     def _judge(self, held: Evidence) -> list[_Found]:
         tables = self._windows.observe(held.ns, held.intervals, held.flows, held.packets)
@@ -173,11 +213,14 @@ class Pipeline:
         return found
 
     def _result(self, ns: int, found: Sequence[_Found], notices: tuple[Notice, ...]) -> TickResult:
+        known = self._score if self._lately is not None and not (found or notices) else None
+        if known is not None and known.time_ns // _SECOND == ns // _SECOND:
+            return TickResult((), (), known)
         opened = self._fuse.add(ns, found) if found else ()
         parts = self._fuse.parts(ns) if len(self._fuse) else []
         verdicts = self._fuse.verdicts(ns, parts) if found else ()  # decay alone changes none
         now = score(ns, parts, self._status, self._confidence(ns))
-        self._status = now.status
+        self._status, self._score = now.status, now
         return TickResult(opened, verdicts, now, notices)
 
     def _start(self, tick_ns: int) -> tuple[Notice, ...]:
@@ -187,6 +230,9 @@ class Pipeline:
             return ()
         self._first_ns = tick_ns
         self._hold.clear()
+        self._unsettled.clear()
+        if self._lately is not None:
+            self._lately.clear()
         self._fuse.clear()
         self._windows.clear()
         if self._model:
@@ -232,6 +278,10 @@ def _judged(setting: Setting, table: Table, evidence: Evidence) -> list[_Found]:
         (finding(detector, table, int(row), float(scores[row]), evidence), detector.lone_risk)
         for row in rows
     ]
+
+
+def _rows(columns: Columns) -> int:
+    return len(next(iter(columns.values()))) if columns else 0
 
 
 _MOST_ROWS = 256

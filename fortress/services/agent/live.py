@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live loop: the stream's batches through the pipeline, ten ticks a second, to all who are to
+know.
+
+Nothing in it waits but the stream itself: sinks, ports and guard have threads of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import Literal
+
+from fortress_core import Batch, Stream
+
+from fortress.archive.writer import Archive
+from fortress.errors import FortressError
+from fortress.events import Stats, is_alert
+from fortress.notify import Notifier
+from fortress.qsecbit import Pipeline, TickResult
+from fortress.qsecbit.energy import EnergySensor
+from fortress.services.agent.board import Board
+from fortress.services.agent.pace import ScoreGate
+from fortress.services.agent.ports import Ports
+from fortress.services.agent.report import Report
+from fortress.services.agent.requests import Requests
+from fortress.services.agent.sensors import Sensors, energy_row, output_rows
+from fortress.services.agent.shed import Second, Shedding
+from fortress.services.agent.ticks import Gathered
+from fortress.services.agent.view import AgentControl, AgentStatus, SensorRow, Totals
+from fortress.sinks import Outputs
+from fortress.sinks.aside import Aside
+from fortress.verdict import Finding, Notice, Score
+
+TICK_NS = 100_000_000
+MAX_INTERVALS, MAX_ENDED = 16_384, 4096  # rows of a tick that are judged; the others are counted
+_SECOND_NS = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the loop joins."""
+
+    stream: Stream
+    pipeline: Pipeline
+    ports: Ports
+    outputs: Outputs
+    asides: Sequence[Aside]
+    board: Board
+    requests: Requests
+    control: AgentControl
+    notifier: Notifier
+    energy: EnergySensor
+    archive: Archive | None
+    notes: tuple[str, ...]
+
+
+class Loop:
+    """Runs until `stop` is set; `reload` asks for the configuration to be read again."""
+
+    def __init__(self, parts: Parts, stop: Event, reload: Event) -> None:
+        self._parts, self._stop, self._reload = parts, stop, reload
+        pipeline = parts.pipeline
+        self._intervals = Gathered(pipeline.reads_interval_columns, MAX_INTERVALS)
+        self._flows = Gathered(pipeline.reads_flow_columns, MAX_ENDED)
+        self._packets = Gathered(pipeline.reads_packet_columns, MAX_ENDED)
+        self._gate = ScoreGate()
+        self._report = Report()
+        self._sensors = Sensors()
+        self._shedding = Shedding()
+        self._stats = parts.stream.stats()
+        self._score: Score | None = None
+        self._has_begun = self._is_ready = False
+        self._second = self._ticks = self._lost = 0
+        self._lag_s = self._worked_s = 0.0
+        self._began_s = time.monotonic()
+
+    def run(self) -> Report:
+        """What the run amounted to, once it was asked to stop."""
+        parts, worked_s = self._parts, time.thread_time()
+        self._publish(time.time_ns(), "starting")
+        for batch in parts.stream:
+            if parts.archive is not None:
+                parts.archive.add(batch.flows)
+            closed = batch.tick_closed or batch.end
+            self._intervals.add(batch.intervals, closed)
+            self._flows.add(batch.flows, closed)
+            self._packets.add(batch.packets, closed)
+            if closed:
+                self._tick(batch)
+            now_s = time.thread_time()
+            self._worked_s, worked_s = self._worked_s + now_s - worked_s, now_s
+            if self._stop.is_set():
+                parts.notifier.stopping("asked to stop")
+                parts.stream.stop()
+        return self._end()
+
+    def _tick(self, batch: Batch) -> None:
+        parts, ns = self._parts, batch.tick_ns
+        self._ticks += 1
+        self._lag_s = max(self._lag_s, (time.time_ns() - ns - TICK_NS) / 1e9)
+        intervals, flows, packets = self._intervals.take(), self._flows.take(), self._packets.take()
+        if not self._has_begun:  # no packet yet: there is no score, rather than a calm one
+            self._has_begun = parts.stream.stats().packets > 0
+        self._tell(parts.pipeline.tick(ns, intervals, flows, packets))
+        if ns // _SECOND_NS != self._second:
+            self._second = ns // _SECOND_NS
+            self._each_second(ns)
+        parts.notifier.beat(self._ticks)
+        parts.requests.answer(parts.control)
+        if self._reload.is_set():
+            self._reload.clear()
+            self._read_again(ns)
+
+    def _tell(self, result: TickResult) -> None:
+        parts = self._parts
+        for notice in result.notices:
+            self._say(notice)
+        for finding in result.opened:
+            finding = self._named(finding)
+            self._report.add_finding(finding, is_alert(finding))
+            parts.outputs.say(finding)
+        for verdict in result.verdicts:
+            self._report.add_verdict(verdict)
+            parts.outputs.say(verdict)
+        if self._has_begun and self._score is not result.score:
+            self._score = result.score
+            self._report.add_score(result.score)
+            if self._gate.passes(result.score):
+                parts.outputs.say(result.score)
+
+    def _named(self, finding: Finding) -> Finding:
+        """With the interface's name in the place of its number."""
+        if not finding.in_iface.isdecimal():
+            return finding
+        names, number = self._parts.ports.interfaces, int(finding.in_iface)
+        return replace(finding, in_iface=names[number] if number < len(names) else "")
+
+    def _say(self, notice: Notice) -> None:
+        self._report.notices += 1
+        self._parts.outputs.say(notice)
+
+    def _each_second(self, ns: int) -> None:
+        parts, before = self._parts, self._stats
+        parts.energy.poll(before.packets)
+        for notice in self._sensors.look(ns, self._sensor_rows(ns)):
+            self._say(notice)
+        stats = self._stats = parts.stream.stats()
+        drops = stats.kernel_drops - before.kernel_drops
+        self._shed(ns, Second(self._lag_s, drops, self._worked_s))
+        self._lag_s = self._worked_s = 0.0
+        if stats.clock_steps > before.clock_steps:
+            self._say(Notice(ns, "clock_step", "the clock was set: every flow begins anew"))
+        lost = self._intervals.lost + self._flows.lost + self._packets.lost
+        parts.pipeline.sensor(
+            packets=stats.packets - before.packets,
+            drops=drops,
+            lost=lost - self._lost,
+            stale=self._sensors.any_stale,
+        )
+        self._lost = lost
+        if parts.archive is not None:
+            parts.archive.tick(ns)
+        parts.outputs.flush()
+        self._publish(ns, "running")
+        if not self._is_ready:
+            self._is_ready = True
+            parts.notifier.ready(f"watches {', '.join(parts.ports.interfaces)}")
+
+    def _sensor_rows(self, ns: int) -> list[SensorRow]:
+        parts = self._parts
+        rows = [
+            self._sensors.port_row(ns, name, state, parts.ports.why_gone(number))
+            for number, (name, state) in enumerate(
+                zip(parts.ports.interfaces, parts.ports.look(parts.stream), strict=True)
+            )
+        ]
+        return [*rows, *output_rows(parts.asides), energy_row(parts.energy)]
+
+    def _shed(self, ns: int, second: Second) -> None:
+        if self._shedding.after(second):
+            share = self._shedding.share
+            words = "every flow" if share == 1 else f"one flow in {round(1 / share)}"
+            message = f"{words} is looked at from now on: {self._shedding.why}"
+            self._say(Notice(ns, "shedding", message, {"sampled": share}))
+
+    def _read_again(self, ns: int) -> None:
+        try:
+            self._say(Notice(ns, "reload", self._parts.control.reload().message))
+        except FortressError as error:
+            self._say(Notice(ns, "reload", f"nothing was changed: {error}"))
+
+    def _publish(self, ns: int, state: Literal["starting", "running"]) -> None:
+        parts, stats = self._parts, self._stats
+        totals = Totals(
+            packets=stats.packets,
+            bytes=stats.bytes,
+            flows=stats.flows,
+            kernel_drops=stats.kernel_drops,
+            rows_lost=self._lost,
+            flows_evicted=stats.evictions,
+        )
+        status = AgentStatus(
+            time_ns=ns,
+            state=state,
+            source="packet",
+            sensors=self._sensors.rows,
+            totals=totals,
+            flows_active=stats.flows_active,
+            sampled=self._shedding.share,
+            archive=parts.archive.state() if parts.archive else None,
+            energy=parts.energy.last,
+            notes=parts.notes,
+        )
+        parts.board.publish(status, self._score)
+
+    def _end(self) -> Report:
+        """Say what it all amounted to."""
+        rest = self._parts.pipeline.finish()
+        if rest is not None:
+            self._tell(rest)
+        stats, seconds = self._parts.stream.stats(), time.monotonic() - self._began_s
+        lost = self._intervals.lost + self._flows.lost + self._packets.lost
+        self._report.stats = Stats(
+            time_ns=stats.last_ns,
+            packets=stats.packets,
+            bytes=stats.bytes,
+            drops=stats.kernel_drops,
+            flows=stats.flows,
+            flows_peak=stats.flows_peak,
+            evictions=stats.evictions,
+            truncated=stats.truncated,
+            undecodable=stats.undecodable,
+            malformed=stats.malformed,
+            absurd_lengths=stats.absurd_lengths,
+            non_ip=stats.non_ip,
+            out_of_order=stats.out_of_order,
+            clock_steps=stats.clock_steps,
+            damages=0,
+            rows_lost=lost,
+            alerts=self._report.alerts,
+            notices=self._report.notices,
+            verdicts=self._report.verdict_changes,
+            interrupted=False,
+            capture_seconds=max(stats.last_ns - stats.first_ns, 0) / 1e9,
+            seconds=seconds,
+            packets_per_second=stats.packets / seconds if seconds > 0 else 0.0,
+        )
+        self._parts.outputs.say(self._report.stats)
+        return self._report

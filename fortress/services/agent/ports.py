@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the agent's ports come from, the guard or its own capability, and how they come back.
+
+An interface that went away and came again needs a new socket. Opening one may take the guard's
+time, so a thread does it, and the loop puts what it brings into the stream.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import Literal
+
+from fortress_core import Port, PortError, PortState, Stream, open_port, ring_share
+
+from fortress.errors import FortressError, GuardError, InputError
+from fortress.respond.client import GuardClient, PortGrant
+
+LOOK_S = 1.0  # how often it is looked whether an interface has come back
+GUARD_WAIT_S = 5.0
+_CAP_NET_RAW = 13
+_IS_HERE = "it is back"
+
+Opener = Literal["guard", "own"]
+
+
+class CaptureError(InputError):
+    """No interface can be captured; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Who opens ports, and why."""
+
+    opener: Opener
+    why: str
+
+
+def choose(guard: Path | None) -> Choice:
+    """The guard where one answers, else this process if it may; CaptureError names the remedy."""
+    reason = "respond.guard is empty"
+    if guard is not None:
+        try:
+            with GuardClient(guard, session="", wait_s=GUARD_WAIT_S) as client:
+                facts = client.hello()
+            return Choice("guard", f"the guard (pid {facts.pid}) opens the ports")
+        except GuardError as error:
+            reason = error.what
+    if may_open():
+        return Choice("own", f"this process has CAP_NET_RAW; {reason}")
+    raise CaptureError(
+        f"no interface can be captured: {reason}, and this process lacks CAP_NET_RAW;"
+        " start `fortress guard run` as root, or run the agent as root"
+        " (or `fortress up` to replay the sample)"
+    )
+
+
+def may_open() -> bool:
+    """Whether this process has CAP_NET_RAW."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_NET_RAW & 1)
+    return False
+
+
+class Ports:
+    """The ports on some interfaces: opened all or none, and opened again when they come back."""
+
+    def __init__(
+        self, choice: Choice, interfaces: Sequence[str], ring_bytes: int, guard: Path | None
+    ) -> None:
+        self.choice = choice
+        self.interfaces = tuple(interfaces)
+        self.tap_reason = "the agent opened the ports itself"
+        self._guard = guard
+        self._share = ring_share(len(interfaces), ring_bytes)
+        self._grants: list[PortGrant] = []
+        self._gone: dict[int, str] = {}  # ports to be opened anew, and why there is none yet
+        self._fresh: queue.Queue[tuple[int, PortGrant]] = queue.Queue()
+        self._stop = Event()
+        self._thread: Thread | None = None
+
+    def open(self) -> list[Port]:
+        """A port on each interface; CaptureError when one cannot be had, and none is open then."""
+        with ExitStack() as stack:
+            for name in self.interfaces:
+                try:
+                    grant = self._opened(name)
+                except (PortError, FortressError) as error:
+                    raise CaptureError(f"interface {name}: {error}") from error
+                stack.callback(grant.close)
+                self._grants.append(grant)
+            stack.pop_all()
+        self._thread = Thread(target=self._bring_back, name="ports", daemon=True)
+        self._thread.start()
+        return [grant.port for grant in self._grants]
+
+    @property
+    def grants(self) -> Sequence[PortGrant]:
+        """What was opened, in order of the interfaces."""
+        return self._grants
+
+    def look(self, stream: Stream) -> tuple[PortState, ...]:
+        """How the ports do, having put those that came back into the stream."""
+        while not self._fresh.empty():
+            number, grant = self._fresh.get_nowait()
+            stream.replace_port(number, grant.port)
+            self._grants[number].close()
+            self._grants[number] = grant
+            self._gone.pop(number, None)
+        states = stream.ports()
+        for number, state in enumerate(states):
+            if not state.alive and number not in self._gone and self._is_another(number):
+                self._gone[number] = ""
+        return states
+
+    def why_gone(self, number: int) -> str:
+        """Why a port could not be opened anew, "" if that was not tried."""
+        return self._gone.get(number, "")
+
+    def close(self) -> None:
+        """Give the ports back; the stream has its own."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(2 * GUARD_WAIT_S)
+        for grant in self._grants:
+            grant.close()
+        while not self._fresh.empty():
+            self._fresh.get_nowait()[1].close()
+
+    def _is_another(self, number: int) -> bool:
+        """Whether the port's interface is no more; down is not gone."""
+        try:
+            return socket.if_indextoname(self._grants[number].port.ifindex) == ""
+        except OSError:
+            return True
+
+    def _opened(self, name: str) -> PortGrant:
+        if self.choice.opener == "guard" and self._guard is not None:
+            with GuardClient(self._guard, session="", wait_s=GUARD_WAIT_S) as client:
+                return client.open_port(name, self._share)
+        return PortGrant(open_port(name, ring_bytes=self._share), None, None, self.tap_reason)
+
+    # ---- the thread ----
+
+    def _bring_back(self) -> None:
+        while not self._stop.wait(LOOK_S):
+            for number in tuple(self._gone):
+                name = self.interfaces[number]
+                if self._gone.get(number) == _IS_HERE:  # the loop has not put it in yet
+                    continue
+                try:
+                    socket.if_nametoindex(name)
+                    grant = self._opened(name)
+                    self._gone[number] = _IS_HERE
+                    self._fresh.put((number, grant))
+                except OSError:
+                    self._gone[number] = f"{name} does not exist"
+                except (PortError, FortressError) as error:
+                    self._gone[number] = str(error)

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live agent as a process: everything is opened in order, joined, and closed in reverse."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from threading import Event
+from types import FrameType
+
+from fortress_core import PortError, Stream, StreamOptions, open_live
+
+from fortress import logs
+from fortress.archive.writer import Archive
+from fortress.config import Loaded, Settings
+from fortress.config.settings import runtime_dir
+from fortress.errors import InputError, OutputError, UsageError
+from fortress.inference import FlowClassifier, Registry
+from fortress.notify import Notifier
+from fortress.qsecbit import Pipeline, PipelineSettings
+from fortress.qsecbit.energy import EnergySensor
+from fortress.services.agent.board import Board
+from fortress.services.agent.live import TICK_NS, Loop, Parts
+from fortress.services.agent.lock import alone
+from fortress.services.agent.ports import Choice, Ports, choose
+from fortress.services.agent.requests import Requests
+from fortress.services.agent.surface import surface
+from fortress.services.agent.view import Outcome
+from fortress.sinks import Outputs, Sink
+from fortress.sinks.aside import Aside
+
+EVE_FLUSH_S, STORE_FLUSH_S = 0.1, 1.0
+BATCH_PACKETS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is to be watched, and where else events go; `load` reads the configuration again."""
+
+    interfaces: tuple[str, ...]
+    load: Callable[[], Loaded]
+    more: tuple[Sink, ...] = ()
+
+
+def run(watch: Watch, settings: Settings) -> None:
+    """Watch until SIGTERM or SIGINT; FortressError says why it could not begin."""
+    interfaces = watch.interfaces or settings.capture.interfaces
+    if not interfaces:
+        raise UsageError("name an interface: --interface IF (`ip -br link` lists them)")
+    if len(set(interfaces)) < len(interfaces):
+        raise UsageError(f"--interface: {', '.join(interfaces)}: one is named twice")
+    logs.configure(settings.log.level, settings.log.format)
+    log = logs.logger("agent")
+    stop, reload = Event(), Event()
+    guard = Path(settings.respond.guard) if settings.respond.guard else None
+    with ExitStack() as stack:
+        stack.enter_context(_signals(stop, reload))
+        sockets = runtime_dir() or settings.state_dir
+        stack.enter_context(alone(settings.state_dir, sockets, interfaces))
+        choice = _chosen(settings, guard)
+        pipeline = _pipeline(settings)
+        ports = Ports(choice, interfaces, settings.capture.ring_mib << 20, guard)
+        stack.callback(ports.close)
+        archive = _archive(settings, stack)
+        stream = stack.enter_context(_stream(settings, pipeline, ports, archive))
+        board = Board(version("fortress"))
+        asides = _asides(settings, interfaces)
+        outputs = Outputs(
+            [*asides, board, *watch.more], settings.respond.mode, lambda e: log.error(str(e))
+        )
+        stack.callback(outputs.close)
+        requests = Requests()
+        addresses = stack.enter_context(surface(board, board.events, requests, settings))
+        energy = stack.enter_context(EnergySensor(settings.energy, settings.energy_path()))
+        parts = Parts(
+            stream=stream,
+            pipeline=pipeline,
+            ports=ports,
+            outputs=outputs,
+            asides=asides,
+            board=board,
+            requests=requests,
+            control=Control(watch.load, pipeline),
+            notifier=Notifier(os.environ),
+            energy=energy,
+            archive=archive,
+            notes=(f"capture: {choice.why}",),
+        )
+        log.info("watching", interfaces=list(interfaces), why=choice.why, at=list(addresses))
+        report = Loop(parts, stop, reload).run()
+        log.info("stopped", alerts=report.alerts, packets=report.stats and report.stats.packets)
+
+
+class Control:
+    """Carries out what the surface and SIGHUP ask for, in the loop's thread."""
+
+    def __init__(self, load: Callable[[], Loaded], pipeline: Pipeline) -> None:
+        self._load = load
+        self._pipeline = pipeline
+
+    def confirm(self, target: str) -> Outcome:
+        """Carry out the block that is proposed for `target`."""
+        raise OutputError(f"{target}: no block is proposed for it")
+
+    def reload(self) -> Outcome:
+        """Read the configuration again; a wrong one changes nothing."""
+        settings = self._load().settings
+        self._pipeline.retune(PipelineSettings(settings.qsecbit, settings.detectors))
+        return Outcome(True, "the configuration was read again")
+
+
+@contextmanager
+def _signals(stop: Event, reload: Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop` (a second one ends the process at once), SIGHUP `reload`."""
+
+    def ask_to_stop(number: int, _: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, ask_to_stop),
+        signal.SIGINT: signal.signal(signal.SIGINT, ask_to_stop),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, lambda *_: reload.set()),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _chosen(settings: Settings, guard: Path | None) -> Choice:
+    if settings.capture.source == "af_xdp":
+        raise UsageError("capture.source: af_xdp is not built in; use packet")
+    return choose(guard)
+
+
+def _pipeline(settings: Settings) -> Pipeline:
+    classifier = None
+    if settings.model.enabled:
+        registry = Registry(settings.model.folder)
+        classifier = FlowClassifier(registry.load(settings.model.name))
+    tuned = PipelineSettings(
+        settings.qsecbit, settings.detectors, secret=secrets.randbits(64), tick_ns=TICK_NS
+    )
+    return Pipeline(tuned, classifier)
+
+
+def _archive(settings: Settings, stack: ExitStack) -> Archive | None:
+    if not settings.archive.enabled:
+        return None
+    return stack.enter_context(Archive(settings.archive_path(), settings.archive))
+
+
+def _stream(
+    settings: Settings, pipeline: Pipeline, ports: Ports, archive: Archive | None
+) -> Stream:
+    options = StreamOptions(
+        tick_ns=TICK_NS,
+        hash_key=(secrets.randbits(64), secrets.randbits(64)),
+        packet_rows="control",
+        flow_budget_bytes=settings.flows.budget_mib << 20,
+        idle_timeout_ns=round(settings.flows.idle_timeout_s * 1e9),
+        active_timeout_ns=round(settings.flows.active_timeout_s * 1e9),
+    )
+    try:
+        return open_live(
+            ports.open(),
+            options=options,
+            ring_budget_bytes=max(settings.capture.ring_mib << 20, len(ports.interfaces) << 20),
+            batch_packets=BATCH_PACKETS,
+            flow_columns=[*pipeline.reads_flow_columns, *(archive.columns if archive else ())],
+            interval_columns=list(pipeline.reads_interval_columns),
+            packet_columns=list(pipeline.reads_packet_columns),
+        )
+    except (PortError, ValueError) as error:
+        raise InputError(str(error)) from error
+
+
+def _asides(settings: Settings, interfaces: Sequence[str]) -> list[Aside]:
+    found = []
+    if settings.eve.enabled:
+        from fortress.sinks.eve import EveFile
+
+        eve = settings.eve
+        found.append(
+            Aside(
+                "eve",
+                lambda: EveFile(settings.eve_path(), eve.rotate_mib << 20, eve.keep),
+                EVE_FLUSH_S,
+            )
+        )
+    if settings.store.enabled:
+        from fortress.sinks.store import StoreSink
+        from fortress.store import Store
+
+        named = [f"interface {name}" for name in interfaces]
+        keep = settings.store
+
+        def opened() -> Sink:
+            store = Store(settings.store_url())
+            return StoreSink(store, named, version("fortress"), keep.batch_events, keep.keep_runs)
+
+        found.append(Aside("store", opened, STORE_FLUSH_S))
+    return found
