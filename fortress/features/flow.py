@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from fortress_core import FULL_PACKETS
 
 Float32 = npt.NDArray[np.float32]
 
@@ -116,12 +117,22 @@ def _ratio(part: Float32, whole: Float32) -> Float32:
     return ratio
 
 
+def _ratio_of_first(part: Float32, whole: Float32) -> Float32:
+    """The same for parts that only the first packets of a direction have."""
+    return _ratio(part, np.minimum(whole, np.float32(FULL_PACKETS)))
+
+
 def _count(name: str, meaning: str) -> Feature:
     return Feature(name, meaning, (name,), _same)
 
 
 def _of(name: str, meaning: str, part: str, whole: str) -> Feature:
     return Feature(name, f"{meaning} ({part} / {whole})", (part, whole), _ratio)
+
+
+def _of_first(name: str, meaning: str, part: str, whole: str) -> Feature:
+    words = f"{meaning}, of those looked at ({part} / {whole}, at most {FULL_PACKETS})"
+    return Feature(name, words, (part, whole), _ratio_of_first)
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -166,10 +177,10 @@ FEATURES: tuple[Feature, ...] = (
         for side, who in _SIDES
     ),
     *(
-        _of(f"{side}_psh_share", "packets with PSH", f"{side}_psh", f"{side}_pkts")
+        _of_first(f"{side}_psh_share", "packets with PSH", f"{side}_psh", f"{side}_pkts")
         for side, _ in _SIDES
     ),
-    _of(
+    _of_first(
         "orig_retransmit_share",
         "payload packets sent again",
         "orig_retransmits",

@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from fortress_core import (
     Batch,
     Port,
     PortState,
+    ShuntStats,
     Stream,
     StreamOptions,
     StreamStats,
@@ -55,17 +56,27 @@ class _StaysOpen:
 
 @dataclass(slots=True)
 class Capture:
-    """A capture that goes on in a thread; `outcome` and `ports` are there when it has ended."""
+    """A capture that goes on in a thread; the rest is there when it has ended."""
 
     stream: Stream
     outcome: Outcome | None = None
     ports: tuple[PortState, ...] = ()
+    shunted: ShuntStats | None = None
 
 
 @contextlib.contextmanager
-def capturing(ports: Sequence[Port], options: StreamOptions = OPTIONS) -> Iterator[Capture]:
-    """Capture on the ports while the body sends; what was sent is in the outcome afterwards."""
+def capturing(
+    ports: Sequence[Port],
+    options: StreamOptions = OPTIONS,
+    *,
+    before: Callable[[Stream], None] = lambda stream: None,
+) -> Iterator[Capture]:
+    """Capture on the ports while the body sends; what was sent is in the outcome afterwards.
+
+    `before` gets the stream before it is read.
+    """
     capture = Capture(open_live(ports, options=options))
+    before(capture.stream)
 
     def read() -> None:
         capture.outcome = collect(_StaysOpen(capture.stream))
@@ -80,6 +91,7 @@ def capturing(ports: Sequence[Port], options: StreamOptions = OPTIONS) -> Iterat
         reader.join(timeout=30)
         assert not reader.is_alive(), "the stream did not stop"
         capture.ports = capture.stream.ports()
+        capture.shunted = capture.stream.shunt_stats()
         capture.stream.close()
 
 
