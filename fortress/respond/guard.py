@@ -10,22 +10,20 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fortress.errors import GuardError
 from fortress.respond.audit import Audit
 from fortress.respond.backend import Backend, Change, Desired, Entry, Place
-from fortress.respond.block import MOST_SECONDS, MOST_WHY, SITE_BITS, Target, parse_target
-from fortress.respond.budget import Budget
+from fortress.respond.block import MOST_SECONDS, parse_target
 from fortress.respond.feed_shelf import FeedShelf
 from fortress.respond.guard_settings import GuardSettings
+from fortress.respond.judge import Asker, Judge, check_origin
 from fortress.respond.ledger import Clocks, Held, Ledger, entries_of
 from fortress.respond.messages import (
     Add,
     Explanation,
     FeedLoaded,
-    Group,
     GuardEvent,
     GuardStatus,
     LoadFeed,
@@ -35,38 +33,11 @@ from fortress.respond.messages import (
     StandingList,
 )
 from fortress.respond.never_block import NeverBlock, Spared, spare
-from fortress.respond.spared import from_session
+from fortress.respond.telling import Teller
 from fortress.verdict import Action
 
-PARDON_S = 3600.0  # for so long a target that an operator unblocked is not blocked automatically
-SHORTEST_AUTOMATIC = {4: 24, 6: 48}
-SHORTEST_FEED = {4: 8, 6: 16}
-PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 _MOST_UNDONE = 64
 _MOST_TOLD_REFUSALS = 20
-_MOST_PARDONS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who asks: the peer's process and user, and whether it may act as an operator."""
-
-    uid: int
-    pid: int
-    operator: bool
-
-    @property
-    def name(self) -> str:
-        """How the audit names the asker."""
-        return f"uid {self.uid} pid {self.pid}"
-
-
-@dataclass(slots=True)
-class _Plan:
-    """What a request comes to: blocks as they will be, and what is to be said of targets."""
-
-    put: dict[str, Held]
-    notes: list[Note]
 
 
 class Guard:
@@ -79,50 +50,35 @@ class Guard:
         clocks: Clocks | None = None,
         tell: Callable[[GuardEvent], None] = lambda _: None,
     ) -> None:
-        self.settings, self.backends, self.tell = settings, backends, tell
+        self.settings, self.backends = settings, backends
         self._clocks = clocks or Clocks()
         self.ledger = Ledger(settings.state / "blocks.jsonl", self._clocks)
         self.feeds = FeedShelf(settings.state / "feeds", settings.feeds, self._clocks)
         self.audit = Audit(settings.audit, self._clocks.wall_s)
+        self.teller = Teller(self.audit, self._clocks, tell)
+        self.judge = Judge(settings, self._clocks)
         self.place = Place()
-        self.never = NeverBlock(())
-        self._automatic = Budget(settings.limits.automatic_per_minute, self._clocks.boot_s)
-        self._unconfirmed = Budget(settings.limits.unconfirmed, self._clocks.boot_s)
         self._undo: deque[dict[str, Held | None]] = deque(maxlen=_MOST_UNDONE)
-        self._pardons: dict[str, float] = {}
         self._started_s = self._clocks.boot_s()
-        self.acts = self.refusals = self.restored = 0
+        self.acts = self.restored = 0
 
     # ---- what is asked for ----
 
     def add(self, asked: Add, asker: Asker) -> Notes:
         """Blocks what may be blocked; GuardError when nothing of it can be done."""
-        number = sum(len(group.targets) for group in asked.groups)
-        self._check_number(asked, number)
-        session = self._never_for(asked.session)
-        plan = _Plan({}, [])
-        at = 0
-        for group in asked.groups:
-            self._check_group(group, asker)
-            for text in group.targets:
-                held, note = self._judge(text, group, session, plan)
-                if held is not None:
-                    plan.put[held.target.text] = held
-                if note:
-                    plan.notes.append(Note(at, held is not None, note))
-                at += 1
+        plan = self.judge.plan(asked, asker, self.ledger.held)
         before = {text: self.ledger.held.get(text) for text in plan.put}
         self._act(before, plan.put)
-        operator = all(group.origin == "operator" for group in asked.groups)
-        if operator and before:
+        if before and all(group.origin == "operator" for group in asked.groups):
             self._undo.append(before)
-        self._told_blocks(plan.put.values(), asker)
-        self._told_refusals(asked, plan.notes, asker)
+        changed = (one for text, one in plan.put.items() if before[text] is not one)
+        self.teller.blocked(changed, asker)
+        self.teller.not_done(asked, plan.notes, asker)
         return Notes(tuple(plan.notes))
 
     def remove(self, asked: Remove, asker: Asker) -> Notes:
         """Unblocks; an automatic request leaves an operator's blocks alone."""
-        _check_origin(asked.origin, asker)
+        check_origin(asked.origin, asker)
         notes: list[Note] = []
         before: dict[str, Held | None] = {}
         for at, text in enumerate(asked.targets):
@@ -142,16 +98,18 @@ class Guard:
                 before[name] = held
         self._act(before, {})
         if asked.origin == "operator":
-            self._pardon(before)
+            self.judge.pardon(before)
             if before:
                 self._undo.append(before)
-        self._told_unblocked(before, asked.why or "asked for", asker)
-        self._refused([{"target": asked.targets[n.at], "reason": n.reason} for n in notes], asker)
+        self.teller.unblocked(before, asked.why or "asked for", asker)
+        self.teller.refused(
+            [{"target": asked.targets[n.at], "reason": n.reason} for n in notes], asker
+        )
         return Notes(tuple(notes))
 
     def undo(self, asker: Asker) -> Notes:
         """Takes an operator's last act back; the answer names the targets."""
-        _check_origin("operator", asker)
+        check_origin("operator", asker)
         if not self._undo:
             raise GuardError("there is nothing to undo since the guard started", "")
         wanted = self._undo.pop()
@@ -163,15 +121,15 @@ class Guard:
         }
         notes = []
         for at, (text, held) in enumerate(list(put.items())):
-            if refusal := self.never.refusal(held.target):
+            if refusal := self.judge.never.refusal(held.target):
                 del put[text]
                 notes.append(Note(at, False, refusal))
         before = {text: self.ledger.held.get(text) for text in wanted}
         self._act(before, put)
         gone = {text: held for text, held in before.items() if text not in put}
-        self._pardon(gone)
-        self._told_unblocked(gone, "undone", asker)
-        self._told_blocks(put.values(), asker)
+        self.judge.pardon(gone)
+        self.teller.unblocked(gone, "undone", asker)
+        self.teller.blocked(put.values(), asker)
         return Notes(tuple(notes), tuple(wanted))
 
     def load_feed(self, asked: LoadFeed, asker: Asker) -> FeedLoaded:
@@ -190,20 +148,7 @@ class Guard:
             )
         if not 1 <= asked.seconds <= MOST_SECONDS:
             raise GuardError(f"a list stands 1 to {MOST_SECONDS:g} seconds", "say for how long")
-        never = NeverBlock((*self.never.spared, *self._links_spared()))
-        kept, refused = [], []
-        for text in asked.targets:
-            try:
-                target = parse_target(text)
-            except ValueError as error:
-                refused.append(str(error))
-                continue
-            if reason := _too_short(target, SHORTEST_FEED) or never.refusal(target):
-                refused.append(f"{target.text}: {reason}")
-            elif target.kind == "mac":
-                refused.append(f"{target.text}: a list names no MAC")
-            else:
-                kept.append(target)
+        kept, refused = self.judge.sift(asked.targets, self.place.links)
         before = self.feeds.all()
         self.feeds.put(asked.name, kept, asked.seconds)
         self._each_backend(
@@ -217,8 +162,8 @@ class Guard:
             "seconds": asked.seconds,
         }  # fmt: skip
         self.audit.write("feed", [facts], asker.name)
-        self._refused([{"feed": asked.name, "reason": reason} for reason in refused], asker)
-        self.tell(GuardEvent("feed", asked.name, f"{len(kept)} entries", "feed"))
+        self.teller.refused([{"feed": asked.name, "reason": reason} for reason in refused], asker)
+        self.teller.tell(GuardEvent("feed", asked.name, f"{len(kept)} entries", "feed"))
         return FeedLoaded(asked.name, len(kept), len(refused), tuple(refused[:_MOST_TOLD_REFUSALS]))
 
     def blocks(self) -> StandingList:
@@ -247,11 +192,10 @@ class Guard:
             and target.last <= one.target.last
         ]
         feeds = self.feeds.naming(target)
-        pardoned_s = self._pardons.get(target.text, 0.0) - now_s
-        never = self.never.refusal(target) or (self._never_for(session).refusal(target))
+        never = self.judge.refusal(target, session)
         blocked = bool(feeds) or any(one.action >= Action.BLOCK for one in own)
-        told = pardoned_s if pardoned_s > 0 else None
-        return Explanation(target.text, blocked, tuple(own), feeds, never, told)
+        pardoned_s = self.judge.pardoned_s(target.text) or None
+        return Explanation(target.text, blocked, tuple(own), feeds, never, pardoned_s)
 
     def status(self, **more: object) -> GuardStatus:
         """How the guard is; `more` is what only the server knows."""
@@ -269,10 +213,10 @@ class Guard:
             ),
             "blocks": len(self.ledger.held),
             "feeds": {one.name: len(one.targets) for one in self.feeds.all()},
-            "spared": tuple(f"{s.target.text}: {s.reason}" for s in self.never.spared),
-            "automatic_left": self._automatic.left(),
+            "spared": tuple(f"{s.target.text}: {s.reason}" for s in self.judge.never.spared),
+            "automatic_left": self.judge.automatic_left(),
             "acts": self.acts,
-            "refusals": self.refusals,
+            "refusals": self.teller.refusals,
             "restored": self.restored,
             "missed_events": 0,
             "troubles": tuple(troubles),
@@ -297,25 +241,25 @@ class Guard:
         """Rebuilds after somebody else has changed what is ours."""
         self.rebuild(why)
         self.restored += 1
-        self.tell(GuardEvent("restored", "", why))
+        self.teller.tell(GuardEvent("restored", "", why))
 
     def see(self, spared: Iterable[Spared], place: Place) -> bool:
         """Takes in the world as it is now: unblocks who must be spared; True when places moved."""
         own = (spare(text, "protect.never in guard.toml") for text in self.settings.protect.never)
         never = NeverBlock((*own, *spared))
-        if never.spared != self.never.spared:
+        if never.spared != self.judge.never.spared:
             targets = [one.target for one in never.spared]
             self._each_backend(lambda backend: backend.spare(targets))
-        self.never = never
+        self.judge.never = never
         moved, self.place = place != self.place, place
         held = self.ledger.held.items()
         hit: dict[str, Held | None] = {
-            text: one for text, one in held if self.never.refusal(one.target)
+            text: one for text, one in held if self.judge.never.refusal(one.target)
         }
         if hit:
             self._act(hit, {})
             reason = "is never blocked: the network has changed"
-            self._told_unblocked(hit, reason, None)
+            self.teller.unblocked(hit, reason, None)
         return moved
 
     def expire(self) -> None:
@@ -329,9 +273,7 @@ class Guard:
             self._each_backend(lambda backend: backend.apply(changes, self._prefixes))
         if gone:
             self._each_backend(lambda backend: backend.tidy())
-            self.audit.write("expired", [{"target": one.target.text} for one in gone])
-        for one in gone:
-            self.tell(GuardEvent("expired", one.target.text, one.why, one.origin))
+            self.teller.expired(gone)
 
     def adopt(self, entries: Iterable[Entry]) -> int:
         """Takes over what the kernel holds when the state file was lost; returns how many."""
@@ -363,53 +305,6 @@ class Guard:
             self.audit.close()
 
     # ---- how ----
-
-    def _judge(
-        self, text: str, group: Group, session: NeverBlock, plan: _Plan
-    ) -> tuple[Held | None, str]:
-        """The block that a target gets, or None, and what is to be said of it."""
-        try:
-            target = parse_target(text)
-        except ValueError as error:
-            return None, str(error)
-        if reason := self.never.refusal(target) or session.refusal(target):
-            return None, reason
-        site = target.kind == "prefix" and target.version == 6 and target.bits == SITE_BITS
-        if group.action is Action.QUARANTINE and target.kind == "prefix" and not site:
-            return None, f"{target.text}: a prefix is blocked or limited, not quarantined"
-        stands = plan.put.get(target.text) or self.ledger.held.get(target.text)
-        if group.origin == "automatic":
-            if reason := self._automatic_refusal(target):
-                return None, reason
-            if stands is not None and (kept := self._stands_better(stands, group)):
-                return stands, kept
-            if not self._automatic.spend():
-                most = self.settings.limits.automatic_per_minute
-                return None, f"{target.text}: more than {most} automatic blocks in a minute"
-        new = target.text not in self.ledger.held and target.text not in plan.put
-        if new and len(self.ledger.held) + len(plan.put) >= self.settings.limits.most_blocks:
-            return None, f"{target.text}: {self.settings.limits.most_blocks} blocks stand already"
-        until_s = None if group.seconds is None else self._clocks.boot_s() + group.seconds
-        since_s = self._clocks.wall_s()
-        return Held(
-            target, group.action, until_s, since_s, group.why, group.origin, group.signatures
-        ), ""
-
-    def _automatic_refusal(self, target: Target) -> str:
-        if reason := _too_short(target, SHORTEST_AUTOMATIC):
-            return f"{target.text}: {reason} for an automatic block"
-        left_s = self._pardons.get(target.text, 0.0) - self._clocks.boot_s()
-        if left_s > 0:
-            return f"{target.text}: an operator unblocked it, {left_s:.0f} s of grace remain"
-        return ""
-
-    def _stands_better(self, stands: Held, group: Group) -> str:
-        """Why an automatic block changes nothing of what stands, nothing when it does."""
-        if stands.origin == "operator":
-            return "stands already, by an operator"
-        until_s = self._clocks.boot_s() + (group.seconds or 0.0)
-        longer = stands.until_s is None or stands.until_s >= until_s
-        return "stands already" if longer and stands.action >= group.action else ""
 
     def _act(self, before: dict[str, Held | None], after: dict[str, Held]) -> None:
         """Writes, then does; GuardError when a backend refuses, and then nothing has changed."""
@@ -457,117 +352,3 @@ class Guard:
     def _prefixes(self) -> Iterator[Entry]:
         held = (one for one in self.ledger.held.values() if one.target.kind == "prefix")
         return (Entry(*one) for one in entries_of(held, self._clocks.boot_s()))
-
-    def _never_for(self, session: str) -> NeverBlock:
-        return NeverBlock(from_session({"SSH_CONNECTION": session}))
-
-    def _links_spared(self) -> list[Spared]:
-        """Private networks on our links: lists of bogus networks name them, and we live there."""
-        private = NeverBlock(spare(text, "private") for text in PRIVATE)
-        links = (one for one in self.place.links if private.refusal(one))
-        return [Spared(link, "a network of ours") for link in links]
-
-    def _check_number(self, asked: Add, number: int) -> None:
-        if not number:
-            raise GuardError("no target is named", "name an address, a prefix or a MAC")
-        operators = sum(len(g.targets) for g in asked.groups if g.origin == "operator")
-        if operators and not asked.confirmed:
-            if operators > self._unconfirmed.left():
-                most = self.settings.limits.unconfirmed
-                raise GuardError(
-                    f"{operators} targets are more than the {most} a minute that need no"
-                    " confirmation",
-                    "confirm the number (--yes)",
-                )
-            for _ in range(operators):
-                self._unconfirmed.spend()
-
-    def _check_group(self, group: Group, asker: Asker) -> None:
-        _check_origin(group.origin, asker)
-        most = (
-            self.settings.limits.automatic_most_seconds
-            if group.origin == "automatic"
-            else MOST_SECONDS
-        )
-        if group.seconds is None and group.origin == "automatic":
-            raise GuardError("an automatic block needs an end", "say for how many seconds")
-        if group.seconds is not None and not 0.001 <= group.seconds <= most:
-            raise GuardError(
-                f"{group.seconds:g} seconds: a block of origin {group.origin} lasts 0.001 to"
-                f" {most:g}",
-                "choose another time",
-            )
-        if group.action < Action.LIMIT:
-            raise GuardError(f"{group.action.name} blocks nothing", "LIMIT, BLOCK or QUARANTINE")
-        if len(group.why) > MOST_WHY:
-            raise GuardError(f"the reason is longer than {MOST_WHY} characters", "shorten it")
-
-    def _pardon(self, unblocked: Iterable[str]) -> None:
-        now_s = self._clocks.boot_s()
-        self._pardons = {text: s for text, s in self._pardons.items() if s > now_s}
-        for text in unblocked:
-            if len(self._pardons) < _MOST_PARDONS:
-                self._pardons[text] = now_s + PARDON_S
-
-    def _told_blocks(self, blocks: Iterable[Held], asker: Asker) -> None:
-        now_s = self._clocks.boot_s()
-        facts: list[dict[str, object]] = []
-        for one in blocks:
-            left_s = one.left_s(now_s)
-            facts.append(
-                {
-                    "target": one.target.text,
-                    "action": one.action.name,
-                    "seconds": None if left_s is None else round(left_s, 3),
-                    "origin": one.origin,
-                    "why": one.why,
-                    "signatures": list(one.signatures),
-                }
-            )
-            self.tell(GuardEvent("blocked", one.target.text, one.why, one.origin))
-        if facts:
-            self.audit.write("block", facts, asker.name)
-
-    def _told_unblocked(
-        self, blocks: Mapping[str, Held | None], why: str, asker: Asker | None
-    ) -> None:
-        facts: list[dict[str, object]] = [{"target": text, "why": why} for text in blocks]
-        if facts:
-            self.audit.write("unblock", facts, asker.name if asker else "guard")
-        for text in blocks:
-            self.tell(GuardEvent("unblocked", text, why))
-
-    def _told_refusals(self, asked: Add, notes: Sequence[Note], asker: Asker) -> None:
-        refused = [one for one in notes if not one.done]
-        if not refused:
-            return
-        named = [(group.origin, text) for group in asked.groups for text in group.targets]
-        facts: list[dict[str, object]] = []
-        for one in refused:
-            origin, text = named[one.at]
-            facts.append({"target": text[:128], "origin": origin, "reason": one.reason})
-        self._refused(facts, asker)
-
-    def _refused(self, facts: list[dict[str, object]], asker: Asker) -> None:
-        if not facts:
-            return
-        self.refusals += len(facts)
-        self.audit.write("refuse", facts, asker.name)
-        for one in facts[:_MOST_TOLD_REFUSALS]:
-            target = str(one.get("target", one.get("feed", "")))
-            self.tell(GuardEvent("refused", target, str(one["reason"]), str(one.get("origin", ""))))
-
-
-def _check_origin(origin: str, asker: Asker) -> None:
-    if origin == "feed":
-        raise GuardError("lists are loaded whole", "load_feed replaces a list's entries")
-    if origin == "operator" and not asker.operator:
-        raise GuardError(
-            f"{asker.name} may not act as an operator",
-            "be root, or in the group access.operators of guard.toml",
-        )
-
-
-def _too_short(target: Target, shortest: dict[int, int]) -> str:
-    least = shortest.get(target.version, 0)
-    return f"a prefix shorter than /{least} is too wide" if target.bits < least else ""

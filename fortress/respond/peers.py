@@ -8,8 +8,8 @@ import os
 import socket
 import struct
 
-from fortress.respond.guard import Asker
 from fortress.respond.guard_settings import Access
+from fortress.respond.judge import Asker
 
 _SO_PEERGROUPS = 59
 _MOST_GROUPS = 256  # getsockopt of Python gives at most a kilobyte

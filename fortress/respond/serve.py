@@ -18,7 +18,8 @@ from importlib.metadata import version
 from fortress.errors import GuardError
 from fortress.respond import channel, messages
 from fortress.respond.backend import Backend
-from fortress.respond.guard import Asker, Guard
+from fortress.respond.guard import Guard
+from fortress.respond.judge import Asker
 from fortress.respond.messages import GuardEvent, GuardFacts, Request
 from fortress.respond.nftables import NftBackend
 from fortress.respond.peers import admit
@@ -65,7 +66,7 @@ class Server:
         self._numbers: tuple[tuple[str, int], ...] = ()
         self._said: set[str] = set()
         self._missed_events = 0
-        guard.tell = self._tell
+        guard.teller.tell = self._tell
 
     def start(self) -> None:
         """Makes the kernel's state the desired one; GuardError when it cannot."""
