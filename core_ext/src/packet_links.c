@@ -13,6 +13,7 @@
 enum { ANSWER_BYTES = 32 << 10, PORTS_MAX = 64 };
 
 struct link {
+	char name[16];
 	int master; /* of a bridge's or a bond's port, 0 = none */
 	int lower; /* what the packets of a VLAN and the like go through; of a veth its other end */
 };
@@ -23,15 +24,19 @@ static void read_attributes(const struct nlmsghdr *message, struct link *out)
 	const uint8_t *end = (const uint8_t *)message + message->nlmsg_len;
 	int elsewhere = 0;
 
-	while (at + sizeof(struct rtattr) + sizeof(int) <= end) {
+	while (at + sizeof(struct rtattr) <= end) {
 		const struct rtattr *a = (const void *)at;
+		size_t size;
 
 		if (a->rta_len < sizeof(*a) || a->rta_len > end - at)
 			break;
-		if (a->rta_type == IFLA_MASTER)
-			memcpy(&out->master, a + 1, sizeof(out->master));
-		else if (a->rta_type == IFLA_LINK)
-			memcpy(&out->lower, a + 1, sizeof(out->lower));
+		size = a->rta_len - sizeof(*a);
+		if (a->rta_type == IFLA_IFNAME && size <= sizeof(out->name))
+			memcpy(out->name, a + 1, size);
+		else if (a->rta_type == IFLA_MASTER && size == sizeof(out->master))
+			memcpy(&out->master, a + 1, size);
+		else if (a->rta_type == IFLA_LINK && size == sizeof(out->lower))
+			memcpy(&out->lower, a + 1, size);
 		else if (a->rta_type == IFLA_LINK_NETNSID)
 			elsewhere = 1;
 		at += RTA_ALIGN(a->rta_len);
@@ -40,8 +45,11 @@ static void read_attributes(const struct nlmsghdr *message, struct link *out)
 		out->lower = 0;
 }
 
-/* What the kernel knows of an interface; one that went away meanwhile shares nothing. */
-static int read_link(int fd, int ifindex, struct link *out)
+/*
+ * What the kernel knows of a port's interface. One that went away meanwhile shares nothing, and of one in another
+ * namespace than ours, where its number is another interface's, nothing can be said.
+ */
+static int read_link(int fd, const fx_packet_port *port, struct link *out)
 {
 	struct {
 		struct nlmsghdr header;
@@ -50,7 +58,7 @@ static int read_link(int fd, int ifindex, struct link *out)
 		.header = { .nlmsg_len = sizeof(ask),
 			    .nlmsg_type = RTM_GETLINK,
 			    .nlmsg_flags = NLM_F_REQUEST },
-		.info = { .ifi_index = ifindex },
+		.info = { .ifi_index = port->ifindex },
 	};
 	union {
 		struct nlmsghdr header;
@@ -58,7 +66,7 @@ static int read_link(int fd, int ifindex, struct link *out)
 	} answer;
 	ssize_t size;
 
-	*out = (struct link){ 0, 0 };
+	*out = (struct link){ .name = "" };
 	if (send(fd, &ask, sizeof(ask), 0) < 0)
 		return -errno;
 	size = recv(fd, &answer, sizeof(answer), 0);
@@ -66,6 +74,8 @@ static int read_link(int fd, int ifindex, struct link *out)
 		return -errno;
 	if (NLMSG_OK(&answer.header, (size_t)size) && answer.header.nlmsg_type == RTM_NEWLINK)
 		read_attributes(&answer.header, out);
+	if (strncmp(out->name, port->interface, sizeof(out->name)))
+		*out = (struct link){ .name = "" };
 	return 0;
 }
 
@@ -103,7 +113,7 @@ int fx_packet_ports_check(const fx_packet_port *ports, int count)
 	if (fd < 0)
 		return fx_fail(-errno, "cannot open rtnetlink: %s", strerror(errno));
 	for (int i = 0; i < count && code == 0; i++) {
-		code = read_link(fd, ports[i].ifindex, &links[i]);
+		code = read_link(fd, &ports[i], &links[i]);
 		if (code < 0)
 			fx_fail(code, "%s: cannot read the interface: %s", ports[i].interface,
 				strerror(-code));

@@ -139,11 +139,17 @@ static int join_group(int fd, int64_t fanout, fx_packet_port *port)
 	const uint32_t mode = PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_DEFRAG;
 	uint32_t group = fanout ? (uint32_t)fanout : (mode | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
 	socklen_t size = sizeof(port->fanout);
-	int code = set(fd, PACKET_FANOUT, &group, sizeof(group),
-		       fanout ? "cannot share the packets of the other rings" :
-				"cannot begin a group of rings",
-		       port);
+	struct ifreq request = { .ifr_flags = 0 };
+	int code;
 
+	memcpy(request.ifr_name, port->interface, sizeof(request.ifr_name));
+	if (ioctl(fd, SIOCGIFFLAGS, &request) == 0 && !(request.ifr_flags & IFF_UP))
+		return fx_fail(-ENETDOWN, "%s: is down, and has no group of rings then",
+			       port->interface);
+	code = set(fd, PACKET_FANOUT, &group, sizeof(group),
+		   fanout ? "cannot share the packets of the other rings" :
+			    "cannot begin a group of rings",
+		   port);
 	if (code < 0)
 		return code;
 	if (getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &port->fanout, &size) < 0)

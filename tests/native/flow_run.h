@@ -41,7 +41,7 @@ static uint64_t fnv(uint64_t sum, const uint8_t *octets, size_t count)
 	return sum;
 }
 
-static void take_batch(struct flow_run *run, fx_batch *batch)
+static inline void take_batch(struct flow_run *run, fx_batch *batch)
 {
 	const uint32_t *rows = fx_batch_state_of(batch)->rows;
 	size_t room = (size_t)rows[FX_FLOWS] * FX_FLOW_LINE_BYTES;
@@ -77,7 +77,8 @@ static void take_batch(struct flow_run *run, fx_batch *batch)
 }
 
 /* Everything the source has, `rows` rows a batch; closes the source. Ends the program on an error. */
-static struct flow_run run_flows(fx_source *source, const fx_stream_options *options, uint32_t rows)
+static inline struct flow_run run_flows(fx_source *source, const fx_stream_options *options,
+					uint32_t rows)
 {
 	struct flow_run run = { 0 };
 	fx_stream *stream;
@@ -109,7 +110,7 @@ static struct flow_run run_flows(fx_source *source, const fx_stream_options *opt
 }
 
 /* Whether every packet is in one flow row or counted as none, and in one interval row. */
-static int is_accounted(const struct flow_run *run)
+static inline int is_accounted(const struct flow_run *run)
 {
 	uint64_t none = run->stats.non_ip + run->stats.undecodable;
 

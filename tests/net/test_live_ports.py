@@ -70,6 +70,14 @@ def test_a_ring_of_a_bad_size_is_refused(wire: Namespace, ring_bytes: int) -> No
     assert "1048576" in error.remedy
 
 
+def test_rings_of_a_group_need_an_interface_that_is_up(wire: Namespace) -> None:
+    wire.ip("link set left down")
+    with wire.entered():
+        error = error_of(lambda: open_port("left", fanout=0))
+    assert error.what == "left: is down, and has no group of rings then"
+    assert "up" in error.remedy
+
+
 def test_a_filter_that_is_no_program_is_refused(wire: Namespace) -> None:
     with wire.entered(), Path("/dev/null").open("rb") as file:
         error = error_of(lambda: open_port("left", filter_fd=file.fileno()))

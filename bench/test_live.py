@@ -1,0 +1,35 @@
+"""Capture of a live wire, the flow update included: nothing is lost, and all is seen."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.live import AT_RATE, READERS, elephants, small_packets
+from tests.need import need
+
+TRIES = 3  # neighbours may take the processor away for longer than a ring lasts
+
+
+@pytest.fixture(autouse=True)
+def _needs_a_wire() -> None:
+    need("netns")
+
+
+def test_no_packet_is_lost_at_300000_a_second(tmp_path: Path) -> None:
+    runs = []
+    for _ in range(TRIES):
+        runs.append(small_packets(READERS["packet"], AT_RATE, tmp_path))
+        if runs[-1].seen == runs[-1].sent:
+            return
+    pytest.fail(f"lost packets each time: {runs}")
+
+
+def test_what_is_not_seen_is_counted_as_lost(tmp_path: Path) -> None:
+    run = small_packets(READERS["packet"], 0, tmp_path)
+    assert run.seen + run.lost == run.sent
+
+
+def test_a_transfer_in_super_frames_is_counted_in_packets(tmp_path: Path) -> None:
+    run = elephants(READERS["packet"], tmp_path)
+    assert run.lost == 0
+    assert run.seen >= run.sent
