@@ -133,23 +133,28 @@ int fx_packet_port_filter(const fx_packet_port *port, int filter_fd)
 	return attach_filter(port->fd, filter_fd, port);
 }
 
+static int is_down(int fd, const fx_packet_port *port)
+{
+	struct ifreq request = { .ifr_flags = 0 };
+
+	memcpy(request.ifr_name, port->interface, sizeof(request.ifr_name));
+	return ioctl(fd, SIOCGIFFLAGS, &request) == 0 && !(request.ifr_flags & IFF_UP);
+}
+
 /* A new group of rings with a number that the kernel chooses, or the group `fanout`. */
 static int join_group(int fd, int64_t fanout, fx_packet_port *port)
 {
 	const uint32_t mode = PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_DEFRAG;
 	uint32_t group = fanout ? (uint32_t)fanout : (mode | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
 	socklen_t size = sizeof(port->fanout);
-	struct ifreq request = { .ifr_flags = 0 };
-	int code;
+	int code = set(fd, PACKET_FANOUT, &group, sizeof(group),
+		       fanout ? "cannot share the packets of the other rings" :
+				"cannot begin a group of rings",
+		       port);
 
-	memcpy(request.ifr_name, port->interface, sizeof(request.ifr_name));
-	if (ioctl(fd, SIOCGIFFLAGS, &request) == 0 && !(request.ifr_flags & IFF_UP))
+	if (code == -EINVAL && is_down(fd, port)) /* Linux before 6.13 */
 		return fx_fail(-ENETDOWN, "%s: is down, and has no group of rings then",
 			       port->interface);
-	code = set(fd, PACKET_FANOUT, &group, sizeof(group),
-		   fanout ? "cannot share the packets of the other rings" :
-			    "cannot begin a group of rings",
-		   port);
 	if (code < 0)
 		return code;
 	if (getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &port->fanout, &size) < 0)

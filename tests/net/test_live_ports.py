@@ -70,12 +70,13 @@ def test_a_ring_of_a_bad_size_is_refused(wire: Namespace, ring_bytes: int) -> No
     assert "1048576" in error.remedy
 
 
-def test_rings_of_a_group_need_an_interface_that_is_up(wire: Namespace) -> None:
-    wire.ip("link set left down")
-    with wire.entered():
-        error = error_of(lambda: open_port("left", fanout=0))
-    assert error.what == "left: is down, and has no group of rings then"
-    assert "up" in error.remedy
+def test_an_interface_that_is_down_is_captured_from_when_it_is_up(wire: Namespace) -> None:
+    wire.ip("link set right down")
+    with ports_on(wire, "right") as ports, open_live(ports, options=OPTIONS) as stream:
+        assert stream.ports()[0].reason == "right is down"
+        wire.ip("link set right up")
+        wait_for(stream, 0, lambda state: state.alive)
+        assert packets_after(stream, wire, "left", 20) == 20
 
 
 def test_a_filter_that_is_no_program_is_refused(wire: Namespace) -> None:
