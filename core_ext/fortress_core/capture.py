@@ -78,6 +78,7 @@ class StreamStats:
     out_of_order: int
     clock_steps: int
     memory_bytes: int
+    packets_shed: int
     first_ns: int
     last_ns: int
 
@@ -166,6 +167,13 @@ class Stream:
         out = ffi.new("fx_shunt_stats *")
         lib.fx_stream_shunt_stats(self._open(), out)
         return ShuntStats(*(getattr(out, field.name) for field in fields(ShuntStats)))
+
+    def sample(self, share: float) -> None:
+        """Look at this share of all flows from now on: whole flows, chosen by their keyed hash.
+
+        Between two batches, by the thread that reads; `packets_shed` counts what is left out.
+        """
+        lib.fx_stream_sample(self._open(), share)
 
     def stop(self) -> None:
         """End a live stream: what was captured until now is still handed out. From any thread."""

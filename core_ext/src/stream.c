@@ -61,6 +61,7 @@ int fx_stream_new(fx_source *source, const fx_stream_options *options, fx_stream
 	s->source = source;
 	s->options = *options;
 	s->limit_ns = INT64_MIN;
+	s->sample_max = UINT32_MAX;
 	error = fx_flow_table_open(&s->table, options);
 	if (error) {
 		free(s);
@@ -214,6 +215,11 @@ void fx_stream_stats_read(const fx_stream *s, fx_stream_stats *out)
 	out->flows_peak = s->table.peak;
 	out->memory_bytes = s->table.memory_bytes;
 	out->last_ns = s->now_ns > s->stats.last_ns ? s->now_ns : s->stats.last_ns;
+}
+
+void fx_stream_sample(fx_stream *s, double share)
+{
+	s->sample_max = share >= 1 ? UINT32_MAX : share <= 0 ? 0 : (fx_u32)(share * UINT32_MAX);
 }
 
 int fx_stream_damages(const fx_stream *s, const fx_damage **out)

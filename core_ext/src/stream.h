@@ -47,6 +47,7 @@ struct fx_stream {
 	fx_u32 block_at;
 	fx_u32 row_count;
 	fx_u8 rows[FX_BLOCK_FRAMES]; /* packets of the block that become rows */
+	fx_u32 sample_max; /* flows with a higher rank are left out (stream_packets.c) */
 	fx_stream_stats stats;
 	struct fx_frame frames[FX_BLOCK_FRAMES];
 	struct fx_packet packets[FX_BLOCK_FRAMES];

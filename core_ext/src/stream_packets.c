@@ -297,6 +297,12 @@ void fx_stream_pass_time(struct fx_stream *s, fx_batch *b, fx_i64 time_ns)
 	b->state.tick_ns = s->tick_ns;
 }
 
+/* Whether the packet's flow is left out. Spread anew: the index is by the hash's upper bits. */
+FX_INLINE int is_shed(const struct fx_stream *s, fx_u32 i)
+{
+	return (s->probes[i].hash | 1) * 0x9e3779b1u > s->sample_max;
+}
+
 /* Packets of the block; the caller adds their sums up. */
 FX_INLINE enum fx_step take_block(struct fx_stream *s, fx_batch *b, struct sums *sums)
 {
@@ -324,7 +330,11 @@ FX_INLINE enum fx_step take_block(struct fx_stream *s, fx_batch *b, struct sums 
 		}
 		if (fx_unlikely(row && fx_batch_room(b, FX_PACKETS) == s->row_count))
 			return FX_STEP_BATCH_FULL;
-		if (fx_likely(p->ip_version)) {
+		if (fx_unlikely(p->ip_version && s->sample_max != UINT32_MAX &&
+				is_shed(s, s->block_at))) {
+			s->stats.packets_shed += p->wire_segments;
+			s->stats.packets += p->wire_segments - 1;
+		} else if (fx_likely(p->ip_version)) {
 			enum fx_step step = take_flow(s, b, s->block_at);
 
 			if (fx_unlikely(step != FX_STEP_GO_ON || s->phase != FX_TAKE_PACKETS))

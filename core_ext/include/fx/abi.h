@@ -71,6 +71,7 @@ typedef struct {
 	uint64_t non_ip; /* understood, but no flow (ARP, LLDP, ...) */
 	uint64_t out_of_order, clock_steps;
 	uint64_t memory_bytes;
+	uint64_t packets_shed; /* of flows that are left out: see fx_stream_sample() */
 	int64_t first_ns, last_ns; /* lowest and highest stamp */
 } fx_stream_stats;
 
@@ -157,6 +158,11 @@ void fx_stream_options_default(fx_stream_options *options);
 int fx_stream_new(fx_source *source, const fx_stream_options *options, fx_stream **out);
 int fx_stream_next(fx_stream *stream, fx_batch *batch);
 void fx_stream_stats_read(const fx_stream *stream, fx_stream_stats *out);
+/*
+ * Looks at this share of all flows from now on, between 0 and 1, whole flows: their keyed hash decides. Packets of the
+ * others are counted and parsed; packet rows stay whole.
+ */
+void fx_stream_sample(fx_stream *stream, double share);
 int fx_stream_damages(const fx_stream *stream, const fx_damage **out);
 /*
  * Shunts directions of flows past their first FX_FULL_PACKETS packets: maps of
