@@ -76,10 +76,13 @@ int64_t fx_clock_monotonic(const struct fx_capture_clock *clock, struct fx_ring_
 
 	if (ring->change != clock->changes) {
 		int64_t least = clock->looked_ns > ring->last_ns ? clock->looked_ns : ring->last_ns;
+		int64_t old_ns = wall_ns - clock->before;
 
 		/* By the clock as it is now it would be older than the frame before, or from the future. */
-		if (time_ns < least - FX_CLOCK_NOISE_NS || time_ns > clock->now_ns)
-			time_ns = wall_ns - clock->before;
+		if ((time_ns < least - FX_CLOCK_NOISE_NS ||
+		     time_ns > clock->now_ns + FX_CLOCK_NOISE_NS) &&
+		    old_ns < clock->changed_ns + FX_CLOCK_NOISE_NS)
+			time_ns = old_ns;
 		else
 			ring->change = clock->changes;
 	}

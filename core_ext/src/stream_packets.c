@@ -87,7 +87,8 @@ int fx_stream_refill(struct fx_stream *s)
 		__builtin_prefetch(&s->table.index[fx_index_home(&s->table, probe->hash)]);
 	}
 	look_up(s);
-	if (fx_unlikely(count > 0 && s->stats.packets == 0))
+	if (fx_unlikely(count > 0 &&
+			(s->stats.packets == 0 || s->packets[0].time_ns < s->stats.first_ns)))
 		s->stats.first_ns = s->packets[0].time_ns;
 	return count;
 }

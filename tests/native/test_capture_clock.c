@@ -74,6 +74,47 @@ static void check_step(int64_t by, int has_idle_second, const char *what)
 	expect_time(clock.offset_ns, BEGIN, "the old offset holds until the stream is told");
 }
 
+/* A clock that was set back by an hour: a frame that the kernel still holds, and one after a pause. */
+static void check_silent_ring(void)
+{
+	struct fx_capture_clock clock = start();
+	struct fx_ring_clock ring = { 0, 0 };
+	int64_t begin = world.monotonic_ns, stepped = begin + SECOND;
+	int64_t held = stepped - 2 * MS, late;
+
+	world.monotonic_ns = stepped - 10 * MS;
+	fx_capture_clock_look(&clock);
+	world.monotonic_ns = stepped + MS;
+	world.offset_ns -= 3600 * SECOND;
+	fx_capture_clock_look(&clock);
+	fx_clock_ring_is_empty(&clock, &ring, 30 * MS);
+	world.monotonic_ns = stepped + 12 * MS;
+	fx_capture_clock_look(&clock);
+	expect_time(fx_clock_monotonic(&clock, &ring, wall(held, BEGIN)), held,
+		    "a frame of before the step that comes after it");
+	world.monotonic_ns = stepped + 50 * MS;
+	fx_capture_clock_look(&clock);
+	fx_clock_ring_is_empty(&clock, &ring, 30 * MS);
+	late = stepped +
+	       3600 * SECOND / 2; /* the reader was stopped after it had looked at the clock */
+	expect_time(fx_clock_monotonic(&clock, &ring, wall(late, world.offset_ns)), late,
+		    "a frame long after the step");
+}
+
+/* A frame that comes between the look at the clocks and the look into the ring. */
+static void check_just_now(int64_t by)
+{
+	struct fx_capture_clock clock = start();
+	struct fx_ring_clock ring = { 0, 0 };
+	int64_t now = world.monotonic_ns + SECOND;
+
+	world.monotonic_ns = now;
+	world.offset_ns += by;
+	fx_capture_clock_look(&clock);
+	expect_time(fx_clock_monotonic(&clock, &ring, wall(now + MS / 2, BEGIN + by)), now + MS / 2,
+		    "a frame of just now");
+}
+
 /* 60 ms twice: the second one takes the stamps 120 ms away from the clock. */
 static void check_drift(void)
 {
@@ -120,6 +161,9 @@ int main(void)
 		check_step(steps[i], 0, "a frame's time over a step");
 		check_step(steps[i], 1, "a frame's time after a silent step");
 	}
+	check_silent_ring();
+	check_just_now(3600 * SECOND);
+	check_just_now(-3600 * SECOND);
 	check_drift();
 	check_noise();
 	check_real_clocks();

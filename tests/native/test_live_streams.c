@@ -194,6 +194,20 @@ static void check_absence(void)
 	expect(run.ticks, 2, "the tick that was open, and the present one");
 }
 
+/* Time that the source takes back opens no tick a second time. */
+static void check_time_taken_back(void)
+{
+	static const struct step steps[] = {
+		{ FX_SOURCE_IDLE, BEGIN, 0, 0, 0, 0 },
+		{ FX_SOURCE_IDLE, BEGIN + 101 * MS, 0, 0, 0, 0 },
+		{ FX_SOURCE_IDLE, BEGIN + 90 * MS, 0, 0, 0, 0 },
+		{ 1, BEGIN + 110 * MS, 0, 0, 99, SYN },
+	};
+	struct flow_run run = play(steps, 4, 64);
+
+	expect(run.ticks, 2, "a tick is closed once");
+}
+
 /* A flow goes on over a step of the clock: one row ends at the step, the next one begins after it. */
 static void check_clock_step(int64_t by)
 {
@@ -201,16 +215,19 @@ static void check_clock_step(int64_t by)
 		{ 1, BEGIN, 0, 0, 99, SYN },
 		{ 1, BEGIN + 10 * MS, 100, 0, 100, ACK },
 		{ FX_SOURCE_CLOCK_STEP, 0, 0, 0, 0, 0 },
+		{ FX_SOURCE_IDLE, BEGIN + by + 15 * MS, 0, 0, 0, 0 },
 		{ 1, BEGIN + by + 20 * MS, 100, 0, 200, ACK },
 		{ FX_SOURCE_IDLE, BEGIN + by + 300 * MS, 0, 0, 0, 0 },
 	};
-	struct flow_run run = play(steps, 5, 64);
+	struct flow_run run = play(steps, 6, 64);
 
 	expect(run.stats.clock_steps, 1, "one step");
 	expect(run.rows[FX_FLOWS], 2, "a flow before and one after it");
 	expect(run.stats.packets, 3, "no packet lost");
 	expect((uint64_t)is_accounted(&run), 1, "each packet in its flow and its interval");
 	expect(run.stats.out_of_order, 0, "nothing is late");
+	expect((uint64_t)run.stats.first_ns, (uint64_t)(by < 0 ? BEGIN + by + 20 * MS : BEGIN),
+	       "the lowest stamp");
 }
 
 int main(void)
@@ -222,6 +239,7 @@ int main(void)
 	check_super_frame(10, 1448, ACK);
 	check_silence();
 	check_absence();
+	check_time_taken_back();
 	check_clock_step(3600 * SECOND);
 	check_clock_step(-3600 * SECOND);
 	check_clock_step(150 * MS);
