@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from fortress_core.capture import StreamStats as StreamStats
     from fortress_core.capture import open_capture as open_capture
     from fortress_core.capture import open_synth as open_synth
+    from fortress_core.conntrack import Conntrack as Conntrack
+    from fortress_core.conntrack import ConntrackError as ConntrackError
+    from fortress_core.conntrack import NatState as NatState
+    from fortress_core.conntrack import open_conntrack as open_conntrack
     from fortress_core.flows import CONN_STATES as CONN_STATES
     from fortress_core.flows import END_REASONS as END_REASONS
     from fortress_core.flows import Batch as Batch
@@ -54,6 +58,7 @@ _HOMES: Final = {
         *("CaptureError", "Damage", "ShuntStats", "Stream", "StreamOptions", "StreamStats"),
         *("open_capture", "open_synth"),
     ),
+    "conntrack": ("Conntrack", "ConntrackError", "NatState", "open_conntrack"),
     "flows": (
         *("CONN_STATES", "END_REASONS", "Batch", "Rows"),
         *("addr_words", "format_addr", "format_mac"),

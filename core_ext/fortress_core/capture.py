@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from fortress_core._native import ffi, lib
+from fortress_core.conntrack import Conntrack, NatState, check, nat_state, port_bits
 from fortress_core.flows import Batch, new_batch
 from fortress_core.live import Port, PortState, native_ports, port_error, port_states
 from fortress_core.schema import FLOWS, INTERVALS, PACKETS, choose
@@ -174,6 +175,24 @@ class Stream:
         Between two batches, by the thread that reads; `packets_shed` counts what is left out.
         """
         lib.fx_stream_sample(self._open(), share)
+
+    def outside(self, ports: Iterable[int], conntrack: Conntrack | None) -> None:
+        """Count a connection through this gateway once, though ports of both its sides are read.
+
+        `ports` are the numbers of those that face outside; packets there get the addresses that
+        they have inside, by `conntrack` (None = nothing is translated). To be called once, before
+        the stream is read. Raises ConntrackError, ValueError for a number of no port.
+        """
+        fd = -1 if conntrack is None else conntrack.fd
+        check(lib.fx_stream_outside(self._open(), port_bits(ports), fd))
+
+    def replace_conntrack(self, conntrack: Conntrack) -> None:
+        """Read another socket from now on; between two batches, by the thread that takes them."""
+        check(lib.fx_stream_conntrack(self._open(), conntrack.fd))
+
+    def nat(self) -> NatState:
+        """What is known of translation and of packets seen twice; zeros without outside()."""
+        return nat_state(self._open())
 
     def stop(self) -> None:
         """End a live stream: what was captured until now is still handed out. From any thread."""

@@ -33,7 +33,7 @@ static void shunt(struct fx_flow_table *t, fx_u32 slot, int side)
 	struct fx_shunt_key key = { .src = f->addr[side], .dst = f->addr[!side], .tail = f->tail };
 	fx_u8 proto = fx_flow_proto(f);
 
-	if (!t->shunt || s->shunt_plus_1 || fx_flow_closing(f) != FX_OPEN ||
+	if (!t->shunt || s->shunt_plus_1 || f->is_outside || fx_flow_closing(f) != FX_OPEN ||
 	    proto == FX_PROTO_ICMP || proto == FX_PROTO_ICMP6)
 		return;
 	if (side == FX_RESP)

@@ -107,7 +107,10 @@ struct fx_flow {
 	fx_u64 tail; /* struct fx_flow_tail, and FX_TAIL_ENDED */
 	fx_i64 last_ns[2];
 	fx_u32 hash;
-	fx_u32 next_free; /* of a free slot */
+	union {
+		fx_u32 next_free; /* of a free slot */
+		fx_u32 is_outside; /* of a live one: its packets are counted on ports that face outside */
+	};
 
 	struct fx_gaps gaps;
 	fx_u32 base_pkts[2]; /* counters when the tick began; while FX_FLOW_DIRTY */

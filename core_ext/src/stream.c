@@ -76,6 +76,7 @@ void fx_stream_free(fx_stream *s)
 	if (!s)
 		return;
 	fx_shunt_close(s->table.shunt);
+	fx_stream_close_sides(s);
 	fx_flow_table_close(&s->table);
 	free(s);
 }

@@ -18,7 +18,7 @@ enum fx_stream_phase {
 };
 
 /* How a step of a phase ended. */
-enum fx_step { FX_STEP_GO_ON, FX_STEP_BATCH_FULL };
+enum fx_step { FX_STEP_GO_ON, FX_STEP_BATCH_FULL, FX_STEP_SEEN_TWICE /* of a packet */ };
 
 #define FX_TIME_MAX ((fx_i64)1 << 62) /* stamps beyond are absurd */
 #define FX_TIME_END (FX_TIME_MAX + ((fx_i64)1 << 61)) /* when every timeout is over */
@@ -48,6 +48,7 @@ struct fx_stream {
 	fx_u32 row_count;
 	fx_u8 rows[FX_BLOCK_FRAMES]; /* packets of the block that become rows */
 	fx_u32 sample_max; /* flows with a higher rank are left out (stream_packets.c) */
+	struct fx_sides *sides; /* NULL = ports of one side alone */
 	fx_stream_stats stats;
 	struct fx_frame frames[FX_BLOCK_FRAMES];
 	struct fx_packet packets[FX_BLOCK_FRAMES];
@@ -81,6 +82,22 @@ void fx_stream_fold(struct fx_stream *s);
 void fx_stream_unshunt(struct fx_stream *s, fx_u32 slot);
 /* Input is over: lets everything pass and adds what was counted. */
 void fx_stream_unshunt_all(struct fx_stream *s);
+
+/* Both sides of a gateway (stream_sides.c), where sides is not NULL. */
+
+struct fx_sides {
+	fx_u64 outside; /* bits of the ports' numbers */
+	struct fx_conntrack *conntrack; /* NULL = nothing is translated */
+	fx_u64 seen_twice, translated;
+};
+
+/* What the block's packets of the outside are inside: before they are looked up. */
+void fx_stream_translate(struct fx_stream *s);
+/* Whether the packet of a flow was, or will be, counted on the other side; takes from it what only the inside knows. */
+int fx_stream_is_seen_twice(struct fx_stream *s, fx_u32 slot, int side, struct fx_packet *p);
+/* A flow has begun with this packet. */
+void fx_stream_choose_side(struct fx_stream *s, fx_u32 slot, const struct fx_packet *p);
+void fx_stream_close_sides(struct fx_stream *s);
 
 /* Interval rows of the tick's list. */
 enum fx_step fx_stream_put_intervals(struct fx_stream *s, fx_batch *b);

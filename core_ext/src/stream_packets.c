@@ -86,6 +86,8 @@ int fx_stream_refill(struct fx_stream *s)
 		probe->hash = (probe->hash & ~1u) | order;
 		__builtin_prefetch(&s->table.index[fx_index_home(&s->table, probe->hash)]);
 	}
+	if (fx_unlikely(s->sides != NULL))
+		fx_stream_translate(s);
 	look_up(s);
 	if (fx_unlikely(count > 0 &&
 			(s->stats.packets == 0 || s->packets[0].time_ns < s->stats.first_ns)))
@@ -170,8 +172,11 @@ FX_OUTLINE void count_segments(struct fx_stream *s, fx_u32 slot, int side,
 	s->stats.packets += p->wire_segments - 1;
 }
 
-/* The packet into its flow. Stops before it has changed anything if there is no room for a flow that must end. */
-static enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i)
+/*
+ * The packet into its flow. Stops before it has changed anything if there is no room for a flow that must end.
+ * `two_sides` is a constant: who captures one side alone does not even ask.
+ */
+FX_INLINE enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i, const int two_sides)
 {
 	struct fx_flow_table *t = &s->table;
 	const struct fx_packet *p = &s->packets[i];
@@ -201,6 +206,10 @@ static enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i)
 		if (step != FX_STEP_GO_ON || s->phase != FX_TAKE_PACKETS)
 			return step;
 		side = fx_flow_side(&t->flows[slot], p, &probe->tail);
+		if (two_sides)
+			fx_stream_choose_side(s, slot, p);
+	} else if (two_sides && fx_stream_is_seen_twice(s, slot, side, &s->packets[i])) {
+		return FX_STEP_SEEN_TWICE;
 	}
 	if (fx_likely(p->wire_segments == 1))
 		fx_flow_count(t, slot, side, p, s->frames[i].bytes);
@@ -305,7 +314,8 @@ FX_INLINE int is_shed(const struct fx_stream *s, fx_u32 i)
 }
 
 /* Packets of the block; the caller adds their sums up. */
-FX_INLINE enum fx_step take_block(struct fx_stream *s, fx_batch *b, struct sums *sums)
+FX_INLINE enum fx_step take_block(struct fx_stream *s, fx_batch *b, struct sums *sums,
+				  const int two_sides)
 {
 	const int some_rows = s->options.packet_rows != FX_PACKET_ROWS_NONE;
 
@@ -336,8 +346,12 @@ FX_INLINE enum fx_step take_block(struct fx_stream *s, fx_batch *b, struct sums 
 			s->stats.packets_shed += p->wire_segments;
 			s->stats.packets += p->wire_segments - 1;
 		} else if (fx_likely(p->ip_version)) {
-			enum fx_step step = take_flow(s, b, s->block_at);
+			enum fx_step step = take_flow(s, b, s->block_at, two_sides);
 
+			if (two_sides && step == FX_STEP_SEEN_TWICE) {
+				s->stats.packets--; /* with the block's it is as if there were none */
+				continue;
+			}
 			if (fx_unlikely(step != FX_STEP_GO_ON || s->phase != FX_TAKE_PACKETS))
 				return step;
 		}
@@ -352,7 +366,7 @@ enum fx_step fx_stream_take_packets(struct fx_stream *s, fx_batch *b)
 {
 	struct sums sums = { 0 };
 	fx_u32 from = s->block_at;
-	enum fx_step step = take_block(s, b, &sums);
+	enum fx_step step = s->sides ? take_block(s, b, &sums, 1) : take_block(s, b, &sums, 0);
 
 	s->stats.packets += s->block_at - from;
 	s->stats.bytes += sums.bytes;

@@ -114,6 +114,21 @@ typedef struct {
 	uint64_t lost_packets; /* that came when their flow's row was written: in no row */
 } fx_shunt_stats;
 
+/* What is known of address translation, for streams that see both sides of a gateway. */
+typedef struct {
+	uint64_t
+		seen_twice; /* packets that were counted on the other side: in no row, no other counter */
+	uint64_t translated; /* packets of the outside, seen as the inside has them */
+	uint64_t mappings; /* now */
+	uint64_t added, ended;
+	uint64_t refused; /* no room in the table */
+	uint64_t overruns; /* how often events were lost */
+	uint64_t readings; /* of the whole table of connections */
+	uint64_t malformed; /* messages that were not understood */
+	int32_t is_complete; /* every translation is known, as far as can be told */
+	char reason[96]; /* why not */
+} fx_nat_stats;
+
 int fx_abi_version(void);
 const char *fx_last_error(void);
 
@@ -173,6 +188,22 @@ int fx_stream_shunt(fx_stream *stream, int shunted_fd, int slots_fd);
 /* Whether more directions are shunted; those that are stay so. */
 void fx_stream_shunt_switch(fx_stream *stream, int takes_new);
 void fx_stream_shunt_stats(const fx_stream *stream, fx_shunt_stats *out);
+
+/*
+ * A socket for the kernel's events of connections in this network namespace; needs CAP_NET_ADMIN. Reading it needs no
+ * capability. fx_conntrack_ask() has the whole table sent to it: the asker and the opener need CAP_NET_ADMIN.
+ */
+int fx_conntrack_open(void);
+int fx_conntrack_ask(int fd);
+/*
+ * Counts a connection through this gateway once, though ports of both its sides are captured: `ports` has a bit for
+ * each number of a port that faces outside. Translated ones are found by conntrack; -1 = there is no translation. To be
+ * called before the stream is read; the stream takes a copy of the descriptor.
+ */
+int fx_stream_outside(fx_stream *stream, uint64_t ports, int conntrack_fd);
+/* Goes on with another conntrack socket, between two batches. */
+int fx_stream_conntrack(fx_stream *stream, int conntrack_fd);
+void fx_stream_nat_read(const fx_stream *stream, fx_nat_stats *out);
 void fx_stream_free(fx_stream *stream);
 
 #endif
