@@ -115,6 +115,9 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "aarch64": aarch64,
     "bpf": programs("clang-14", "llvm-objdump-14", package="clang-14 llvm-14 libbpf-dev"),
     "fuzzer": fuzzer,
+    "home": programs(
+        *("ping", "curl", "dig", "dnsmasq"), package="iputils-ping curl bind9-dnsutils dnsmasq-base"
+    ),
     "lab": programs(
         *("nmap", "hping3", "arpspoof", "hydra", "curl", "nginx", "sshd", "vsftpd", "dnsmasq"),
         *("dig", "arping", "iperf3", "tcpdump", "Xvfb", "freerdp-shadow-cli", "winpr-hash"),
