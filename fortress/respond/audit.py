@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 MOST_BYTES = 32 << 20  # then the file is set aside as `.1`, and the one before is forgotten
 
 
@@ -28,7 +29,7 @@ class Audit:
         """One line for each of the facts, with the time, the act and who asked for it."""
         time = datetime.fromtimestamp(self._wall_s(), UTC).isoformat(timespec="milliseconds")
         head = {"time": time, "act": act, "asker": asker}
-        text = "".join(json.dumps({**head, **one}, ensure_ascii=False) + "\n" for one in facts)
+        text = "".join(f"{_encode({**head, **one})}\n" for one in facts)
         data = text.encode()
         try:
             self._open(len(data))

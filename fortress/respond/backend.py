@@ -22,7 +22,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A target that changes: what was done to it (None: nothing) and what is from now on."""
+    """A target that changes: what is done to it from now on, and what was until now or a moment
+    ago; None: nothing.
+    """
 
     target: Target
     before: Action | None

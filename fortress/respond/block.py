@@ -105,6 +105,18 @@ def parse_target(text: str) -> Target:
     return Target(str(network), "prefix", network.version, first, last)
 
 
+def target_between(version: int, first: int, last: int) -> Target:
+    """The target from `first` to `last`, which are numbers of an address or (version 0) a MAC."""
+    if not version:
+        text = ":".join(f"{byte:02x}" for byte in first.to_bytes(6))
+        return Target(text, "mac", 0, first, last)
+    address = ipaddress.IPv4Address(first) if version == 4 else ipaddress.IPv6Address(first)
+    if first == last:
+        return Target(str(address), "addr", version, first, last)
+    bits = address.max_prefixlen - (last - first).bit_length()
+    return Target(f"{address}/{bits}", "prefix", version, first, last)
+
+
 def make_block(
     text: str,
     action: Action,

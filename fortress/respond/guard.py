@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from fortress.errors import GuardError
 from fortress.respond.audit import Audit
-from fortress.respond.backend import Backend, Change, Desired, Entry, Place
+from fortress.respond.backend import Backend, Change, Desired, Entry, Feed, Place
 from fortress.respond.block import MOST_SECONDS, parse_target
 from fortress.respond.feed_shelf import FeedShelf
 from fortress.respond.guard_settings import GuardSettings
@@ -36,6 +37,8 @@ from fortress.respond.never_block import NeverBlock, Spared, spare
 from fortress.respond.telling import Teller
 from fortress.verdict import Action
 
+LATELY_S = 5.0  # the kernel may still hold what came to its end a moment ago
+_NOT_LATELY = (0.0, None)
 _MOST_UNDONE = 64
 _MOST_TOLD_REFUSALS = 20
 
@@ -58,6 +61,8 @@ class Guard:
         self.teller = Teller(self.audit, self._clocks, tell)
         self.judge = Judge(settings, self._clocks)
         self.place = Place()
+        self._built = False
+        self._lately: dict[str, tuple[float, Action]] = {}
         self._undo: deque[dict[str, Held | None]] = deque(maxlen=_MOST_UNDONE)
         self._started_s = self._clocks.boot_s()
         self.acts = self.restored = 0
@@ -151,8 +156,9 @@ class Guard:
         kept, refused = self.judge.sift(asked.targets, self.place.links)
         before = self.feeds.all()
         self.feeds.put(asked.name, kept, asked.seconds)
+        feeds = self._feeds()
         self._each_backend(
-            lambda backend: backend.load_feeds(self.feeds.all()),
+            lambda backend: backend.load_feeds(feeds),
             lambda: self.feeds.restore(before),
         )
         self.feeds.save(asked.name)
@@ -229,12 +235,13 @@ class Guard:
         """All that ought to stand in the kernel."""
         now_s = self._clocks.boot_s()
         entries = (Entry(*one) for one in entries_of(self.ledger.held.values(), now_s))
-        return Desired(tuple(entries), self.feeds.all(), self.place)
+        return Desired(tuple(entries), self._feeds(), self.place)
 
     def rebuild(self, why: str) -> None:
         """Makes every backend's state the desired one; GuardError when one refuses."""
         desired = self.desired()
         self._each_backend(lambda backend: backend.rebuild(desired))
+        self._built = True
         self.audit.write("rebuild", [{"why": why, "blocks": len(desired.entries)}])
 
     def restore(self, why: str) -> None:
@@ -247,10 +254,13 @@ class Guard:
         """Takes in the world as it is now: unblocks who must be spared; True when places moved."""
         own = (spare(text, "protect.never in guard.toml") for text in self.settings.protect.never)
         never = NeverBlock((*own, *spared))
-        if never.spared != self.judge.never.spared:
+        changed = never.spared != self.judge.never.spared
+        if changed:
             targets = [one.target for one in never.spared]
             self._each_backend(lambda backend: backend.spare(targets))
-        self.judge.never = never
+        before, self.judge.never = self._feeds(), never
+        if changed and self._built and (feeds := self._feeds()) != before:
+            self._each_backend(lambda backend: backend.load_feeds(feeds))
         moved, self.place = place != self.place, place
         held = self.ledger.held.items()
         hit: dict[str, Held | None] = {
@@ -267,6 +277,11 @@ class Guard:
         that a longer one hid.
         """
         gone = self.ledger.expired()
+        now_s = self._clocks.boot_s()
+        if gone or self._lately:
+            old_s = now_s - LATELY_S
+            self._lately = {text: one for text, one in self._lately.items() if one[0] > old_s}
+            self._lately |= {one.target.text: (now_s, one.action) for one in gone}
         prefixes = [one for one in gone if one.target.kind == "prefix"]
         if prefixes:
             changes = [Change(one.target, one.action, None) for one in prefixes]
@@ -318,10 +333,13 @@ class Guard:
             if known is not None:
                 left_s = new.left_s(now_s) if new else None
                 action = new.action if new else None
-                changes.append(Change(known.target, old.action if old else None, action, left_s))
+                before_ = old.action if old else self._lately.get(text, _NOT_LATELY)[1]
+                changes.append(Change(known.target, before_, action, left_s))
         if not changes:
             return
         self._record(before, after)
+        if not self._built:  # before the start: the first rebuild does it
+            return
         self._each_backend(
             lambda backend: backend.apply(changes, self._prefixes),
             lambda: self._record(after, {text: held for text, held in before.items() if held}),
@@ -348,6 +366,14 @@ class Guard:
                     earlier.rebuild(self.desired())
                 raise
             done.append(backend)
+
+    def _feeds(self) -> tuple[Feed, ...]:
+        """What stands of the lists, without what must not be blocked now."""
+        never = self.judge.never
+        return tuple(
+            replace(one, targets=tuple(t for t in one.targets if not never.refusal(t)))
+            for one in self.feeds.all()
+        )
 
     def _prefixes(self) -> Iterator[Entry]:
         held = (one for one in self.ledger.held.values() if one.target.kind == "prefix")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from fortress.errors import GuardError
 from fortress.respond.block import MOST_SECONDS, MOST_WHY, SITE_BITS, Target, parse_target
@@ -59,7 +60,7 @@ class Judge:
     def plan(self, asked: Add, asker: Asker, held: Mapping[str, Held]) -> Plan:
         """What a request comes to beside what is held; GuardError when all of it is refused."""
         self._check_number(asked)
-        session = NeverBlock(from_session({"SSH_CONNECTION": asked.session}))
+        session = _session(asked.session)
         plan, at = Plan(), 0
         for group in asked.groups:
             self._check_group(group, asker)
@@ -96,8 +97,7 @@ class Judge:
 
     def refusal(self, target: Target, session: str) -> str:
         """Why a target is never blocked, nothing when it may be."""
-        theirs = NeverBlock(from_session({"SSH_CONNECTION": session}))
-        return self.never.refusal(target) or theirs.refusal(target)
+        return self.never.refusal(target) or _session(session).refusal(target)
 
     def pardon(self, unblocked: Iterable[str]) -> None:
         """An operator has unblocked these: they are left alone for a while."""
@@ -192,6 +192,11 @@ class Judge:
             raise GuardError(f"{group.action.name} blocks nothing", "LIMIT, BLOCK or QUARANTINE")
         if len(group.why) > MOST_WHY:
             raise GuardError(f"the reason is longer than {MOST_WHY} characters", "shorten it")
+
+
+@lru_cache(maxsize=8)
+def _session(address: str) -> NeverBlock:
+    return NeverBlock(from_session({"SSH_CONNECTION": address}))
 
 
 def check_origin(origin: str, asker: Asker) -> None:

@@ -24,6 +24,7 @@ from fortress.respond.plain import Misread, read
 from fortress.verdict import Action
 
 _SLACK_LINES = 4096  # lines beyond twice what stands before the file is written anew
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -96,15 +97,16 @@ class Ledger:
     def put(self, blocks: Iterable[Held]) -> None:
         """These stand from now on."""
         lines = []
+        shift_s = self._shift_s()
         for block in blocks:
             self._hold(block)
-            lines.append(json.dumps({"put": self._line(block)}, ensure_ascii=False))
+            lines.append(_encode({"put": _line(block, shift_s)}))
         self._append(lines)
 
     def drop(self, targets: Iterable[str]) -> None:
         """These stand no more."""
         gone = [text for text in targets if self.held.pop(text, None) is not None]
-        self._append([json.dumps({"drop": text}) for text in gone])
+        self._append([_encode({"drop": text}) for text in gone])
 
     def expired(self) -> list[Held]:
         """Takes out what has come to its end, and returns it."""
@@ -114,7 +116,7 @@ class Ledger:
             block = self.held.get(text)
             if block is not None and block.until_s == until_s:
                 gone.append(self.held.pop(text))
-        self._append([json.dumps({"drop": block.target.text}) for block in gone])
+        self._append([_encode({"drop": block.target.text}) for block in gone])
         return gone
 
     def next_end_s(self) -> float | None:
@@ -132,18 +134,8 @@ class Ledger:
         if block.until_s is not None:
             heapq.heappush(self._ends, (block.until_s, block.target.text))
 
-    def _line(self, block: Held) -> dict[str, Any]:
-        shift = self._clocks.wall_s() - self._clocks.boot_s()
-        return {
-            "target": block.target.text,
-            "action": int(block.action),
-            "until_boot_s": block.until_s,
-            "until_wall_s": None if block.until_s is None else block.until_s + shift,
-            "since_s": block.since_s,
-            "why": block.why,
-            "origin": block.origin,
-            "signatures": list(block.signatures),
-        }
+    def _shift_s(self) -> float:
+        return self._clocks.wall_s() - self._clocks.boot_s()
 
     def _append(self, lines: list[str]) -> None:
         if not lines:
@@ -165,9 +157,8 @@ class Ledger:
             self.close()
             fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             self._fd = fd
-            lines = (
-                json.dumps({"put": self._line(b)}, ensure_ascii=False) for b in self.held.values()
-            )
+            shift_s = self._shift_s()
+            lines = (_encode({"put": _line(b, shift_s)}) for b in self.held.values())
             _write_all(fd, "".join(f"{line}\n" for line in (head, *lines)).encode())
             os.fsync(fd)
             beside.rename(self._file)
@@ -225,6 +216,19 @@ class Ledger:
         told = (written.since_s, written.why, written.origin, written.signatures)
         self.held[target.text] = Held(target, written.action, until_s, *told)
         return True
+
+
+def _line(block: Held, shift_s: float) -> dict[str, Any]:
+    return {
+        "target": block.target.text,
+        "action": int(block.action),
+        "until_boot_s": block.until_s,
+        "until_wall_s": None if block.until_s is None else block.until_s + shift_s,
+        "since_s": block.since_s,
+        "why": block.why,
+        "origin": block.origin,
+        "signatures": block.signatures,
+    }
 
 
 def _parsed(line: str) -> Mapping[str, Any]:

@@ -4,20 +4,17 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import socket
 import stat
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
 
 from fortress.errors import GuardError
 
 LIBRARY = "libnftables.so.1"
 NETLINK_NETFILTER = 12
 _DESCRIPTORS = "/proc/self/fd"
-_STATELESS, _JSON, _TERSE = 1 << 2, 1 << 4, 1 << 11
 
 
 class NftError(GuardError):
@@ -41,17 +38,13 @@ class Nft:
 
     def run(self, commands: str) -> str:
         """Output of commands, applied all together or not at all; NftError has nft's words."""
-        return self._run(commands, 0)
-
-    def read(self, command: str, *, elements: bool) -> list[dict[str, Any]]:
-        """Objects that a `list` command prints, elements of sets only if asked for."""
-        text = self._run(command, _JSON | (0 if elements else _TERSE))
-        objects: list[dict[str, Any]] = json.loads(text)["nftables"] if text else []
-        return objects
-
-    def text(self, command: str) -> str:
-        """What a `list` command prints, without the elements of sets and the state of counters."""
-        return self._run(command, _TERSE | _STATELESS)
+        library, context = self._library, self._context
+        failed = library.nft_run_cmd_from_buffer(context, commands.encode())
+        output: bytes = library.nft_ctx_get_output_buffer(context)
+        words: bytes = library.nft_ctx_get_error_buffer(context)
+        if failed:
+            raise NftError(f"nft: {_first_error(words)}", _remedy(words))
+        return output.decode()
 
     def ports(self) -> frozenset[int]:
         """Netlink port ids of this process: what it changes is announced under these."""
@@ -79,18 +72,8 @@ class Nft:
     ) -> None:
         self.close()
 
-    def _run(self, commands: str, flags: int) -> str:
-        library, context = self._library, self._context
-        library.nft_ctx_output_set_flags(context, flags)
-        failed = library.nft_run_cmd_from_buffer(context, commands.encode())
-        output: bytes = library.nft_ctx_get_output_buffer(context)
-        words: bytes = library.nft_ctx_get_error_buffer(context)
-        if failed:
-            raise NftError(f"nft: {_first_error(words)}", _remedy(words))
-        return output.decode()
-
     def _declare(self) -> None:
-        pointer, text, flags = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint
+        pointer, text = ctypes.c_void_p, ctypes.c_char_p
         declared: dict[str, tuple[object, list[object]]] = {
             "nft_ctx_new": (pointer, [ctypes.c_uint32]),
             "nft_ctx_free": (None, [pointer]),
@@ -98,7 +81,6 @@ class Nft:
             "nft_ctx_buffer_error": (ctypes.c_int, [pointer]),
             "nft_ctx_get_output_buffer": (text, [pointer]),
             "nft_ctx_get_error_buffer": (text, [pointer]),
-            "nft_ctx_output_set_flags": (None, [pointer, flags]),
             "nft_run_cmd_from_buffer": (ctypes.c_int, [pointer, text]),
         }
         for name, (result, arguments) in declared.items():

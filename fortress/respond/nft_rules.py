@@ -44,7 +44,9 @@ _FEED_SETS = (
     ("net6", "interval, timeout"),
 )
 _HASHES = ("mac", "addr4", "addr6", "site6")
-_NETS = ("net4", "net6")
+NETS = ("net4", "net6")
+# Maps and sets of entries, each with one more for limits: the IP version of what is in them.
+CONTAINERS = {"mac": 0, "addr4": 4, "addr6": 6, "site6": 6, "net4": 4, "net6": 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,11 @@ def changed(
 ) -> str:
     """One transaction that applies changes.
 
-    An element is added, deleted and added with its time, because kernels before 6.12 ignore a new
-    time for an element that is there, and because it may have expired a moment ago.
+    An element that was there is added, deleted and added with its time, because kernels before 6.12
+    ignore a new time for an element that is there, and because it may have expired a moment ago.
     """
     lines: list[str] = []
-    nets = sorted({_container(one.target) for one in changes} & set(_NETS))
+    nets = sorted({_container(one.target) for one in changes} & set(NETS))
     entries = [one for one in prefixes() if _container(one.target) in nets] if nets else []
     for family in _families(place):
         local = family == "netdev"
@@ -112,7 +114,7 @@ def changed(
 
 def feeds_loaded(feeds: Sequence[Feed]) -> str:
     """One transaction after which the sets of block lists hold exactly these."""
-    left_ms: dict[str, dict[Target, int]] = {name: {} for name in ("addr4", "addr6", *_NETS)}
+    left_ms: dict[str, dict[Target, int]] = {name: {} for name in ("addr4", "addr6", *NETS)}
     for feed in feeds:
         for target in feed.targets:
             name = f"{'addr' if target.kind == 'addr' else 'net'}{target.version}"
@@ -121,7 +123,7 @@ def feeds_loaded(feeds: Sequence[Feed]) -> str:
     lines = []
     for name, elements in left_ms.items():
         lines.append(f"flush set inet {TABLE} feed_{name}\n")
-        kept = cover((t, float(ms)) for t, ms in elements.items()) if name in _NETS else elements
+        kept = cover((t, float(ms)) for t, ms in elements.items()) if name in NETS else elements
         lines.append(_add("inet", f"feed_{name}", (_timed(t.text, elements[t]) for t in kept)))
     for version in (4, 6):
         lines.append(f"flush chain inet {TABLE} feeds{version}\n")
@@ -202,7 +204,7 @@ def _containers(layout: Layout) -> str:
         rest = f"flags timeout; size {layout.most_blocks}; counter; }}\n"
         lines.append(f"  map {name} {{ type {_TYPES[name]} : verdict; {rest}")
         lines.append(f"  set limit_{name} {{ type {_TYPES[name]}; {rest}")
-    for name in _NETS:
+    for name in NETS:
         rest = f"{_TYPES[name]}; flags interval, timeout; counter; }}\n"
         lines.append(f"  set {name} {{ type {rest}")
         lines.append(f"  set limit_{name} {{ type {rest}")
@@ -281,14 +283,13 @@ def _screens(*, feeds: bool = False) -> str:
 
 
 def _hash_changes(family: str, changes: Sequence[Change]) -> Iterator[str]:
-    """Elements leave where they were (being added first, so that they are there) and come anew."""
+    """Elements leave where they were (added first, lest they be gone already), and come anew."""
     leaving: dict[str, list[tuple[str, str]]] = {}
     coming: dict[str, list[str]] = {}
     for change in changes:
         key = _key(change.target)
-        before = change.before if change.before is not None else change.after
-        if before is not None:
-            name, value = _slot(change.target, before)
+        if change.before is not None:
+            name, value = _slot(change.target, change.before)
             leaving.setdefault(name, []).append((key, value))
         if change.after is not None:
             name, value = _slot(change.target, change.after)
@@ -306,7 +307,7 @@ def _all_elements(family: str, entries: Iterable[Entry]) -> Iterator[str]:
     nets: dict[str, list[tuple[Target, float | None]]] = {}
     for entry in entries:
         name, value = _slot(entry.target, entry.action)
-        if name.removeprefix("limit_") in _NETS:
+        if name.removeprefix("limit_") in NETS:
             nets.setdefault(name, []).append((entry.target, entry.left_s))
         else:
             key = _timed(_key(entry.target), _milliseconds(entry.left_s))
@@ -342,7 +343,7 @@ def _slot(target: Target, action: Action) -> tuple[str, str]:
     name = _container(target)
     if action is Action.LIMIT:
         return f"limit_{name}", ""
-    return name, "" if name in _NETS else f" : {_VERDICTS[action]}"
+    return name, "" if name in NETS else f" : {_VERDICTS[action]}"
 
 
 def _key(target: Target) -> str:

@@ -43,8 +43,10 @@ class PortGrants:
                 f"interface {asked.interface} is not in guard.toml's capture list",
                 f"it names {', '.join(self._allowed)}",
             )
-        from fortress_core.live import PortError, open_port
-
+        try:
+            from fortress_core.live import PortError, open_port
+        except ImportError as error:
+            raise GuardError(f"the C core does not load: {error}", "./dev setup") from error
         try:
             port = open_port(asked.interface, ring_bytes=asked.ring_bytes, fanout=asked.fanout)
         except PortError as error:
@@ -69,9 +71,12 @@ class PortGrants:
         self.close()
 
     def _load(self, count: int) -> None:
-        from fortress_core.bpf_object import BpfError
-        from fortress_core.tap import Tap
-
+        try:
+            from fortress_core.bpf_object import BpfError
+            from fortress_core.tap import Tap
+        except ImportError as error:  # the guard blocks without the core as well
+            self._reason = f"the C core does not load: {error}"
+            return
         try:
             for _ in range(count):
                 self._free.append(self._taps.enter_context(Tap.load()))

@@ -7,11 +7,12 @@ import pytest
 
 from fortress.errors import GuardError
 from fortress.respond.backend import Place
+from fortress.respond.guard import Guard
 from fortress.respond.guard_settings import FeedRule, Limits, Protect
 from fortress.respond.messages import LoadFeed, Remove
 from fortress.respond.never_block import spare
 from fortress.verdict import Action
-from tests.respond.world import AGENT, GATEWAY, GATEWAY6, OURS, ROOT, Clock, world
+from tests.respond.world import AGENT, GATEWAY, GATEWAY6, OURS, ROOT, Clock, Memory, world
 
 
 @pytest.mark.parametrize(
@@ -235,6 +236,26 @@ def test_who_becomes_precious_is_unblocked_and_told(tmp_path: Path) -> None:
         "203.0.113.1",
         "203.0.113.0/25",
     ]
+
+
+def test_a_list_loses_who_becomes_precious_and_gets_him_back(tmp_path: Path) -> None:
+    here = world(tmp_path, feeds={"l": FeedRule()})
+    here.guard.load_feed(LoadFeed("l", ("203.0.113.5", "203.0.113.6"), 3600.0), AGENT)
+    here.guard.see([spare("203.0.113.5", "a default gateway")], OURS)
+    assert here.backend.feeds == {"l": 1}
+    here.guard.see([], OURS)
+    assert here.backend.feeds == {"l": 2}
+
+
+def test_who_is_precious_at_the_start_is_not_blocked_from_the_state_file(tmp_path: Path) -> None:
+    here = world(tmp_path)
+    here.add("203.0.113.1", "203.0.113.2")
+    again = Guard(here.settings, [backend := Memory(refuses=False)], here.clock.clocks)
+    backend.refuses = True  # there are no tables to change before the first rebuild
+    again.see([spare("203.0.113.1", "a default gateway")], OURS)
+    backend.refuses = False
+    again.rebuild("start")
+    assert list(backend.entries) == ["203.0.113.2"]
 
 
 def test_ends_are_told(tmp_path: Path) -> None:
