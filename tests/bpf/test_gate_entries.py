@@ -8,9 +8,11 @@ from ipaddress import ip_address
 
 import pytest
 from fortress_core import BpfError, Gate, GateEntry, GateKey, Rates
+from fortress_core.gate import counter_meanings
 
 from tests.bpf.gate_frames import ATTACKER, MAC, TCP_SYN, UDP
 from tests.bpf.gate_runs import XDP_DROP, XDP_PASS, need_gate, run
+from tests.need import ROOT
 
 PATIENCE_S = 10.0
 KEY = GateKey.parse(ATTACKER)
@@ -218,6 +220,14 @@ def test_too_long_a_list_of_what_is_never_blocked_is_refused(gate: Gate) -> None
 def test_what_the_gate_cannot_hold_is_an_error_that_names_it(make: object, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make()  # type: ignore[operator]
+
+
+def test_the_page_of_the_gate_tells_of_every_counter() -> None:
+    need_gate()
+    page = (ROOT / "docs" / "gate.md").read_text()
+    for name, action, meaning in counter_meanings():
+        assert f"| `{name}` | {meaning} |" in page
+        assert name.startswith(action.lower())
 
 
 def test_a_closed_gate_says_that_it_is() -> None:
