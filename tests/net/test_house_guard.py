@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.need import need
-from tests.net.gateway import (
+from tests.net.guarded import blocked, pings, until
+from tests.net.house import (
     ATTACKER,
     ATTACKER6_SITE,
     CAMERA,
@@ -18,8 +19,7 @@ from tests.net.gateway import (
     House,
     house,
 )
-from tests.net.gateway_traffic import Going, operating, serving, syn_flood, transfer
-from tests.net.guarded import blocked, pings, until
+from tests.net.house_traffic import Going, operating, serving, syn_flood, transfer
 
 PACED = ("-b", "2500M")
 
@@ -38,7 +38,7 @@ def test_a_transfer_goes_on_while_the_flooding_attacker_is_blocked(home: House) 
     with syn_flood(home, LAPTOP):
         time.sleep(0.5)
         home.block(ATTACKER, ATTACKER6_SITE, seconds=60)
-        until(lambda: _hits(home)[ATTACKER] > 100)
+        until(lambda: home.hits()[ATTACKER] > 100)
         assert not pings(home.stranger, LAPTOP)
         done = going.finish()
     assert done.never_stalled, done
@@ -111,11 +111,6 @@ def _refusal(home: House) -> str:
         if outcome.done:
             client.remove([LAPTOP], "automatic")
         return outcome.reason
-
-
-def _hits(home: House) -> dict[str, int]:
-    with home.client() as client:
-        return {one.target: one.hits or 0 for one in client.blocks()}
 
 
 def test_masqueraded_stations_are_cut_off_from_a_blocked_stranger_too(home: House) -> None:

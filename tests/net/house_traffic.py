@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.net.gateway import LAN, SERVER, SERVER6, House
-from tests.net.guarded import until
+from tests.net.guarded import CAMERA, until
+from tests.net.house import LAN, SERVER, SERVER6, House
 from tests.net.namespace import Namespace
 
 _GRACE_S = 20.0
@@ -148,3 +148,60 @@ def _ssh_options(folder: Path) -> list[str]:
     options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
     options += ["BatchMode=yes", f"IdentityFile={folder}/key", "IdentitiesOnly=yes"]
     return [word for option in options for word in ("-o", option)] + ["-F", "/dev/null"]
+
+
+@contextlib.contextmanager
+def internet(house: House, folder: Path) -> Iterator[None]:
+    """The server answers HTTP, DNS and SSH."""
+    site = folder / "nginx.conf"
+    (folder / "page").mkdir()
+    for number in range(8):
+        (folder / "page" / str(number)).write_bytes(bytes(4000 * 3**number % 200_000))
+    temporary = (f"{name}_temp_path {folder}/{name};" for name in _NGINX_KEEPS)
+    site.write_text(
+        f"daemon off; user root; pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n"
+        f"events {{}}\nhttp {{ access_log off; {' '.join(temporary)}\n"
+        f"server {{ listen 80; listen [::]:80; root {folder}/page; }} }}\n"
+    )
+    answers = ["-k", "-C", "/dev/null", "--no-resolv", "--no-hosts", "--user=root", "--pid-file="]
+    answers += [f"--address=/shop.example/{SERVER}", f"--address=/shop.example/{SERVER6}"]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(running(house.server, "nginx", "-c", site))
+        stack.enter_context(running(house.server, "dnsmasq", *answers))
+        stack.enter_context(sshd(house.server, folder))
+        listening = (":80 ", ":53 ")
+        until(lambda: all(one in house.server.run("ss", "-Hlntu") for one in listening))
+        yield
+
+
+_NGINX_KEEPS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+def everyday(house: House, folder: Path, seconds: float) -> dict[str, int]:
+    """What the laptop does in so many seconds, and how often each worked: all of it, or it raises.
+
+    Names are asked for, pages are fetched with a few connections at once, files are copied by SSH,
+    neighbours are pinged, and a transfer goes on all the while.
+    """
+    ssh = ["ssh", *_ssh_options(folder), f"root@{SERVER}", "head", "-c", "300000", "/dev/zero"]
+    dig = ["dig", "+short", "+tries=1", "+time=3", f"@{SERVER}", "shop.example"]
+    curl = ["curl", "-sfZ", "--parallel-max", "4", "-m", "10", "-o", "/dev/null"]
+    deeds: dict[str, list[str]] = {
+        "dns": [*dig, "A"],
+        "dns6": [*dig, "AAAA"],
+        "web": [*curl, f"http://{SERVER}/[0-7]"],
+        "web6": [*curl, f"http://\\[{SERVER6}\\]/[0-7]"],
+        "ssh": ssh,
+        "ping": ["ping", "-nq", "-c", "2", "-i", "0.2", "-W", "3", CAMERA],
+    }
+    end_s = time.monotonic() + seconds
+    done = dict.fromkeys(deeds, 0)
+    going = Going(house, seconds, "-b", "200M")
+    while time.monotonic() < end_s:
+        for name, words in deeds.items():
+            command = house.laptop.command(*words)
+            subprocess.run(command, check=True, capture_output=True, timeout=30)
+            done[name] += 1
+        time.sleep(0.2)
+    assert going.finish().never_stalled
+    return done
