@@ -1,213 +1,217 @@
-"""A house in namespaces: stations behind a gateway, an upstream router, a server and an attacker.
-
-    laptop .20   camera .66                          server 203.0.113.10, 2001:db8:5e::10
-        └── br-lan ──┘                                  │
-          192.168.77.1, 2001:db8:77::1               upstream 198.51.100.1, 2001:db8:51::1
-                gateway ── wan0 198.51.100.2 ───────────┤
-                                2001:db8:51::2          │
-                                                     attacker 198.18.0.66, 2001:db8:bad::66
-
-The gateway forwards; guard and agent work in its namespace. There is no route out of the house,
-and no NAT unless it is asked for.
-"""
+"""A gateway in namespaces: a client behind it, a server outside, both its ports captured."""
 
 import contextlib
-import json
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-from tests.net.guarded import (
-    CAMERA,
-    CAMERA_MAC,
-    FORTRESS,
-    LAPTOP,
-    LAPTOP6,
-    WAIT_S,
-    Gateway,
-    pings,
-    plug,
-    until,
+import numpy as np
+from fortress_core import (
+    Conntrack,
+    NatState,
+    StreamOptions,
+    format_addr,
+    open_conntrack,
+    open_live,
 )
-from tests.net.namespace import Namespace, new_namespace
 
-LAN, LAN6 = "192.168.77.1", "2001:db8:77::1"
-WAN, WAN6 = "198.51.100.2", "2001:db8:51::2"
-UPSTREAM, UPSTREAM6 = "198.51.100.1", "2001:db8:51::1"
-SERVER, SERVER6 = "203.0.113.10", "2001:db8:5e::10"
-ATTACKER, ATTACKER6, ATTACKER6_SITE = "198.18.0.66", "2001:db8:bad::66", "2001:db8:bad::/64"
-ATTACKERS = "198.19.0.0/16"  # the attacker has every one of these addresses as well
-LAPTOP_MAC, WAN_MAC = "02:00:5e:00:77:20", "02:00:5e:00:51:02"
-AGENT_READY_S = 60.0  # ten times and more what it takes
+from tests.core.frames import Outcome, collect
+from tests.net.capturing import OPTIONS, SETTLE_S, _StaysOpen, ports_on
+from tests.net.namespace import PATIENCE_S, Namespace, new_namespace
 
-GUARD = 'lan_ports = ["p-laptop", "p-camera"]\nwan_ports = ["wan0"]\n'
+CLIENT, INNER, OUTER, SERVER = "10.1.0.2", "10.1.0.1", "203.0.113.1", "203.0.113.2"
+CLIENT6, INNER6, OUTER6, SERVER6 = "fd00:1::2", "fd00:1::1", "2001:db8:2::1", "2001:db8:2::2"
+LAN, WAN = 0, 1
+_SO_RCVBUFFORCE = 33
+
+MASQUERADE = """
+table inet nat {
+    chain post {
+        type nat hook postrouting priority 100
+        oifname "wan" masquerade
+    }
+}
+"""
+FORWARD_PORT = f"""
+table ip forwarded {{
+    chain pre {{
+        type nat hook prerouting priority -100
+        iifname "wan" tcp dport 8080 dnat to {CLIENT}:80
+        iifname "wan" udp dport 5300 dnat to {CLIENT}:53
+    }}
+}}
+"""
+TRACK_ONLY = """
+table inet tracked {
+    chain pass {
+        type filter hook forward priority 0
+        ct state invalid drop
+    }
+}
+"""
 
 
-@dataclass(slots=True, kw_only=True)
-class House(Gateway):
-    """The gateway and those around it; `stranger` is the attacker."""
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Three namespaces in a row; `lan` and `wan` are the interfaces of the one in the middle."""
 
+    client: Namespace
+    middle: Namespace
     server: Namespace
-    upstream: Namespace
-    agents: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    @property
-    def agent_folder(self) -> Path:
-        """Where the agent keeps what it writes."""
-        return self.folder / "agent"
-
-    def begin_agent(
-        self, mode: str = "enforce", *interfaces: str, config: str = ""
-    ) -> subprocess.Popen[bytes]:
-        """An agent of the mode on the interfaces (br-lan alone) that may or may not come up."""
-        folder = self.agent_folder
-        folder.mkdir(exist_ok=True)
-        toml = folder / "fortress.toml"
-        toml.write_text(
-            f'state_dir = "{folder}"\n[respond]\nmode = "{mode}"\nguard = "{self.socket}"\n'
-            f'[control]\nsocket = "{folder}/agent.sock"\n{config}'
-        )
-        words: list[str | Path] = [FORTRESS, "agent", "run", "--config", toml]
-        for interface in interfaces or ("br-lan",):
-            words += ["--interface", interface]
-        with (folder / "said").open("ab") as said:
-            agent = subprocess.Popen(
-                self.namespace.command(*words), stdin=subprocess.DEVNULL, stdout=said, stderr=said
-            )
-        self.agents.append(agent)
-        return agent
-
-    def start_agent(
-        self, mode: str = "enforce", *interfaces: str, config: str = ""
-    ) -> subprocess.Popen[bytes]:
-        """An agent that sees packets."""
-        agent = self.begin_agent(mode, *interfaces, config=config)
-
-        def sees() -> bool:
-            assert agent.poll() is None, self.said()
-            pings(self.laptop, SERVER)
-            return bool((self.ask("/status") or {}).get("totals", {}).get("packets"))
-
-        until(sees, AGENT_READY_S)
-        return agent
-
-    def stop_agent(self, agent: subprocess.Popen[bytes]) -> None:
-        """The agent is asked to stop, and does."""
-        agent.terminate()
-        assert agent.wait(timeout=WAIT_S) == 0, self.said()
-
-    def ask(self, path: str) -> Any:
-        """What the agent answers on its unix socket; None while it does not."""
-        words = ["curl", "-sf", "-m", "5", "--unix-socket", str(self.agent_folder / "agent.sock")]
-        done = subprocess.run(
-            [*words, f"http://agent{path}"], capture_output=True, check=False, timeout=30
-        )
-        return json.loads(done.stdout) if done.returncode == 0 else None
-
-    def said(self) -> str:
-        """What agents said on standard output and error."""
-        return (self.agent_folder / "said").read_text(errors="replace")[-4000:]
-
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        """The agent's events of a kind, from its EVE file."""
-        file = self.agent_folder / "eve.json"
-        if not file.exists():
-            return []
-        whole = file.read_text().rpartition("\n")[0]
-        events = [json.loads(line) for line in whole.splitlines()]
-        return [event for event in events if event["event_type"] == kind]
-
-    def blocked(self) -> dict[str, str]:
-        """Who stands on the guard's list, and by whose order."""
-        with self.client() as client:
-            return {one.target: one.origin for one in client.blocks()}
-
-    def masquerade(self) -> None:
-        """From now on the stations leave with the gateway's own address (IPv4)."""
-        self.nft("add table ip nat")
-        self.nft("add chain ip nat out { type nat hook postrouting priority 100 ; }")
-        self.nft("add rule ip nat out oifname wan0 masquerade")
+    def rules(self, text: str) -> None:
+        """Load a ruleset of nft in the gateway."""
+        subprocess.run(self.middle.command("nft", "-f", "-"), input=text, text=True, check=True)
 
 
 @contextlib.contextmanager
-def house(folder: Path) -> Iterator[House]:
-    """A house without guard or agent; what a test leaves running is killed on the way out."""
+def new_gateway() -> Iterator[Gateway]:
+    """A gateway that forwards IPv4 and IPv6 and translates nothing until it has rules."""
+    with new_namespace() as client, new_namespace() as middle, new_namespace() as server:
+        for outer, name in ((client, "lan"), (server, "wan")):
+            link = f"link add {name} netns {middle.name} type veth peer name eth0"
+            subprocess.run(["ip", *link.split(), "netns", outer.name], check=True)
+        for namespace in (client, middle, server):
+            settings = ["net.ipv6.conf.all.disable_ipv6=0", "net.ipv6.conf.default.accept_dad=0"]
+            if namespace is middle:
+                settings += ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]
+            words = ["ip", "netns", "exec", namespace.name, "sysctl", "-qw", *settings]
+            subprocess.run(words, check=True)
+            namespace.ip("link set lo up")
+        for namespace, name, address, address6 in (
+            (client, "eth0", CLIENT, CLIENT6),
+            (middle, "lan", INNER, INNER6),
+            (middle, "wan", OUTER, OUTER6),
+            (server, "eth0", SERVER, SERVER6),
+        ):
+            namespace.ip(f"link set {name} up")
+            namespace.ip(f"addr add {address}/24 dev {name}")
+            namespace.ip(f"addr add {address6}/64 dev {name} nodad")
+        client.ip(f"route add default via {INNER}")
+        client.ip(f"-6 route add default via {INNER6}")
+        server.ip(f"route add 10.1.0.0/24 via {OUTER}")
+        server.ip(f"-6 route add fd00:1::/64 via {OUTER6}")
+        yield Gateway(client, middle, server)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a capture of both sides has seen; there when it has ended."""
+
+    outcome: Outcome | None = None
+    nat: NatState | None = None
+
+    def flows(self, proto: int) -> list[tuple[str, int, str, int, int, int]]:
+        """Originator and its port, responder and its port, packets each way: in order."""
+        assert self.outcome is not None
+        rows = self.outcome.flows
+        names = ("orig_addr", "orig_port", "resp_addr", "resp_port", "orig_pkts", "resp_pkts")
+        chosen = np.flatnonzero(rows["proto"] == proto)
+        return sorted(
+            (format_addr(a), int(p), format_addr(b), int(q), int(m), int(n))
+            for a, p, b, q, m, n in zip(*(rows[name][chosen] for name in names), strict=True)
+        )
+
+
+@contextlib.contextmanager
+def both_sides(
+    gateway: Gateway,
+    *,
+    options: StreamOptions = OPTIONS,
+    translated: bool = True,
+    conntrack: Conntrack | None = None,
+) -> Iterator[Seen]:
+    """Capture `lan` and `wan` of the gateway in one stream while the body makes traffic."""
+    seen = Seen()
     with contextlib.ExitStack() as stack:
-        home, laptop, camera, attacker, server, upstream = (
-            stack.enter_context(new_namespace()) for _ in range(6)
-        )
-        made = House(
-            home, laptop, camera, attacker, folder, GUARD, server=server, upstream=upstream
-        )
-        _wire_up(made)
-        until(lambda: pings(laptop, SERVER) and pings(attacker, LAPTOP))
-        until(lambda: pings(laptop, SERVER6) and pings(attacker, LAPTOP6))
+        ports = stack.enter_context(ports_on(gateway.middle, "lan", "wan"))
+        if translated and conntrack is None:
+            with gateway.middle.entered():
+                conntrack = stack.enter_context(open_conntrack())
+        stream = stack.enter_context(open_live(ports, options=options))
+        stream.outside([WAN], conntrack)
+
+        def read() -> None:
+            seen.outcome = collect(_StaysOpen(stream))
+
+        reader = threading.Thread(target=read)
+        reader.start()
         try:
-            yield made
+            yield seen
+            threading.Event().wait(SETTLE_S)
         finally:
-            for agent in made.agents:
-                agent.kill()
-                agent.wait()
-            for guard in made.guards:
-                guard.kill()
-                guard.communicate()
+            stream.stop()
+            reader.join(timeout=30)
+            assert not reader.is_alive(), "the stream did not stop"
+            seen.nat = stream.nat()
 
 
-def _wire_up(made: House) -> None:
-    home, upstream = made.namespace, made.upstream
-    everyone = (home, upstream, made.laptop, made.camera, made.server, made.stranger)
-    for space in everyone:
-        keys = [f"net.ipv6.conf.{which}.{key}" for which in ("all", "default")
-                for key in ("disable_ipv6=0", "accept_dad=0")]  # fmt: skip
-        space.run("sysctl", "-qw", *keys, "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0")
-        space.ip("link set lo up")
-    for router in (home, upstream):
-        router.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-    home.ip("link add br-lan type bridge stp_state 0 forward_delay 0 mcast_snooping 0")
-    home.ip("link set br-lan address 02:00:5e:00:77:01 up")
-    for station, port, mac in (
-        (made.laptop, "p-laptop", LAPTOP_MAC),
-        (made.camera, "p-camera", CAMERA_MAC),
-    ):
-        plug(made, station, port, mac)
-        home.ip(f"link set {port} master br-lan")
-    _wire(home, "wan0", WAN_MAC, upstream, "home")
-    _wire(made.server, "eth0", "02:00:5e:00:5e:10", upstream, "srv")
-    _wire(made.stranger, "eth0", "02:00:5e:00:ba:66", upstream, "atk")
-    for space, interface, addresses in (
-        (home, "br-lan", f"{LAN}/24 {LAN6}/64"),
-        (home, "wan0", f"{WAN}/24 {WAN6}/64"),
-        (made.laptop, "eth0", f"{LAPTOP}/24 {LAPTOP6}/64"),
-        (made.camera, "eth0", f"{CAMERA}/24 2001:db8:77::66/64"),
-        (made.server, "eth0", f"{SERVER}/24 {SERVER6}/64"),
-        (made.stranger, "eth0", f"{ATTACKER}/16 {ATTACKER6}/64"),
-        (upstream, "home", f"{UPSTREAM}/24 {UPSTREAM6}/64"),
-        (upstream, "srv", "203.0.113.1/24 2001:db8:5e::1/64"),
-        (upstream, "atk", "198.18.0.1/16 2001:db8:bad::1/64"),
-    ):
-        for address in addresses.split():
-            space.ip(f"addr add {address} dev {interface}" + (" nodad" if ":" in address else ""))
-    made.stranger.ip(f"route add local {ATTACKERS} dev lo")
-    for space, routers in (
-        (home, (UPSTREAM, UPSTREAM6)),
-        (made.laptop, (LAN, LAN6)),
-        (made.camera, (LAN, LAN6)),
-        (made.server, ("203.0.113.1", "2001:db8:5e::1")),
-        (made.stranger, ("198.18.0.1", "2001:db8:bad::1")),
-    ):
-        for router in routers:
-            space.ip(f"route add default via {router}")
-    upstream.ip(f"route add {ATTACKERS} via {ATTACKER}")
-    upstream.ip(f"route add 192.168.77.0/24 via {WAN}")
-    upstream.ip(f"route add 2001:db8:77::/64 via {WAN6}")
+def listening(namespace: Namespace, kind: int, address: str, port: int) -> socket.socket:
+    """A socket of the namespace that waits for peers."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with namespace.entered():
+        made = socket.socket(family, kind)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
+    made.settimeout(PATIENCE_S)
+    made.bind((address, port))
+    if kind == socket.SOCK_STREAM:
+        made.listen(64)
+    return made
 
 
-def _wire(one: Namespace, interface: str, mac: str, other: Namespace, port: str) -> None:
-    """A wire from one's interface, which gets the MAC, to the other's port, both up."""
-    there = f"netns {one.name} type veth peer name {port} netns {other.name}"
-    command = ["ip", "link", "add", interface, "address", mac, *there.split()]
-    subprocess.run(command, check=True)
-    one.ip(f"link set {interface} up")
-    other.ip(f"link set {port} up")
+def calling(namespace: Namespace, kind: int, address: str) -> socket.socket:
+    """A socket of the namespace with an address of its own, not yet connected."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with namespace.entered():
+        made = socket.socket(family, kind)
+    made.settimeout(PATIENCE_S)
+    made.bind((address, 0))
+    return made
+
+
+def talk_tcp(caller: socket.socket, to: tuple[str, int], server: socket.socket, turns: int) -> int:
+    """Connect, say something and be answered so many times, close; the caller's port."""
+    caller.connect(to)
+    peer, _ = server.accept()
+    peer.settimeout(PATIENCE_S)
+    port = int(caller.getsockname()[1])
+    with caller, peer:
+        for number in range(turns):
+            caller.sendall(b"question %d" % number)
+            assert peer.recv(100) == b"question %d" % number
+            peer.sendall(b"answer %d" % number)
+            assert caller.recv(100) == b"answer %d" % number
+    return port
+
+
+def ask_many(
+    namespace: Namespace, address: str, count: int, to: tuple[str, int], server: socket.socket
+) -> list[int]:
+    """Ask three times from each of so many sockets at once, then be answered; their ports."""
+    with contextlib.ExitStack() as stack:
+        askers = [
+            stack.enter_context(calling(namespace, socket.SOCK_DGRAM, address))
+            for _ in range(count)
+        ]
+        for number in range(3 * count):
+            askers[number // 3].sendto(b"question", to)
+        for _ in range(3 * count):
+            _, back = server.recvfrom(100)
+            server.sendto(b"answer", back)
+        for number in range(3 * count):
+            assert askers[number // 3].recv(100) == b"answer"
+        return sorted(int(asker.getsockname()[1]) for asker in askers)
+
+
+def talk_udp(caller: socket.socket, to: tuple[str, int], server: socket.socket, turns: int) -> int:
+    """Ask and be answered so many times; the caller's port."""
+    with caller:
+        for number in range(turns):
+            caller.sendto(b"question %d" % number, to)
+            words, back = server.recvfrom(100)
+            server.sendto(words + b"?", back)
+            assert caller.recv(100) == b"question %d?" % number
+        return int(caller.getsockname()[1])

@@ -116,8 +116,7 @@ typedef struct {
 
 /* What is known of address translation, for streams that see both sides of a gateway. */
 typedef struct {
-	uint64_t
-		seen_twice; /* packets that were counted on the other side: in no row, no other counter */
+	uint64_t seen_twice; /* packets counted on the other side: in no row, no other counter */
 	uint64_t translated; /* packets of the outside, seen as the inside has them */
 	uint64_t mappings; /* now */
 	uint64_t added, ended;
