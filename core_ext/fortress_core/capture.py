@@ -155,7 +155,9 @@ class Stream:
         """Let the tap of these maps count what follows the first FULL_PACKETS of a direction.
 
         Of a live stream, once, before it is read; the descriptors stay the caller's. Every packet
-        is in the flows' plain counters all the same. ValueError if these are not a tap's maps.
+        is in the flows' plain counters all the same. With packet_rows="all" those packets are cut
+        to their headers instead. Ports that see the same packets must not share these maps.
+        ValueError if these are not a tap's maps.
         """
         _check(lib.fx_stream_shunt(self._open(), *map_fds))
 

@@ -37,6 +37,7 @@ struct fx_shunt {
 	fx_u32 size, used_count, untouched;
 	fx_u32 free_first, free_last, free_count;
 	int takes_new;
+	enum fx_shunt_mode mode;
 	fx_shunt_stats stats;
 };
 
@@ -111,7 +112,7 @@ static void drop_all_keys(struct fx_shunt *h)
 	}
 }
 
-int fx_shunt_open(int shunted_fd, int slots_fd, struct fx_shunt **out)
+int fx_shunt_open(int shunted_fd, int slots_fd, enum fx_shunt_mode mode, struct fx_shunt **out)
 {
 	struct fx_shunt *h = calloc(1, sizeof(*h));
 	fx_i64 keys, size;
@@ -137,6 +138,7 @@ int fx_shunt_open(int shunted_fd, int slots_fd, struct fx_shunt **out)
 	h->places = lazy_memory(h->size * sizeof(*h->places));
 	h->used = lazy_memory(h->size * sizeof(*h->used));
 	h->takes_new = 1;
+	h->mode = mode;
 	if (h->shunted_fd < 0 || h->slots_fd < 0 || !h->slots || !h->places || !h->used) {
 		int code = -errno;
 
@@ -230,7 +232,7 @@ fx_u32 fx_shunt_add(struct fx_shunt *h, const struct fx_shunt_key *key, fx_u32 o
 		return FX_NO_SHUNT;
 	}
 	place = &h->places[slot];
-	put_mode(h, slot, FX_SHUNT_COUNT);
+	put_mode(h, slot, h->mode);
 	if (put_key(h, key, slot)) {
 		/* Nobody has seen the number: it may be used at once, but so it is simplest. */
 		h->stats.refused++;

@@ -24,8 +24,11 @@ struct fx_shunt_counts {
 	fx_i64 last_ns; /* CLOCK_MONOTONIC */
 };
 
-/* Takes copies of the descriptors. -EINVAL with words if they are not the tap's maps. */
-int fx_shunt_open(int shunted_fd, int slots_fd, struct fx_shunt **out);
+/*
+ * Takes copies of the descriptors; what becomes of the packets of shunted directions is one for all of them. -EINVAL with
+ * words if they are not the tap's maps.
+ */
+int fx_shunt_open(int shunted_fd, int slots_fd, enum fx_shunt_mode mode, struct fx_shunt **out);
 /* Drops all keys. */
 void fx_shunt_close(struct fx_shunt *h);
 

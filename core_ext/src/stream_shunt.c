@@ -19,7 +19,11 @@ int fx_stream_shunt(fx_stream *s, int shunted_fd, int slots_fd)
 		return fx_fail(-EALREADY, "shunting: this stream has a tap already");
 	if (!s->source->stamps_minus_monotonic_ns)
 		return fx_fail(-EINVAL, "shunting: only of live sources");
-	return fx_shunt_open(shunted_fd, slots_fd, &s->table.shunt);
+	/* Where every packet becomes a row none may be withheld. */
+	return fx_shunt_open(shunted_fd, slots_fd,
+			     s->options.packet_rows == FX_PACKET_ROWS_ALL ? FX_SHUNT_HEADERS :
+									    FX_SHUNT_COUNT,
+			     &s->table.shunt);
 }
 
 void fx_stream_shunt_switch(fx_stream *s, int takes_new)

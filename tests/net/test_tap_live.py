@@ -223,6 +223,24 @@ def test_an_active_timeout_loses_nothing_of_a_shunted_flow(
     assert seen.shunted.lost_packets == 0
 
 
+def test_where_every_packet_is_a_row_it_is_cut_to_its_headers(
+    wire: tuple[Namespace, socket.socket],
+) -> None:
+    place, out = wire
+    flow = elephant(1, 1200, payload=1200)
+    options = replace(TAPPED, packet_rows="all")
+    with side_by_side(place, "heard", options=options) as seen:
+        send_in_bursts(out, [flow], 60)
+    plain, tapped = seen.outcomes
+    assert_same_flows(plain, tapped)
+    cut = [name for name in plain.packets if name in ("captured_bytes", "payload_offset")]
+    assert differing(plain.packets, tapped.packets) == cut
+    assert tapped.stats.packets == plain.stats.packets == 1200
+    assert tapped.stats.captured_bytes < 0.6 * plain.stats.captured_bytes
+    assert seen.shunted is not None
+    assert (seen.shunted.added, seen.shunted.packets) == (2, 0)
+
+
 def test_the_tap_is_switched_under_traffic(wire: tuple[Namespace, socket.socket]) -> None:
     place, out = wire
     flow = elephant(1, 600)

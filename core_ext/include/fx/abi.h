@@ -38,8 +38,8 @@ enum fx_next_flags {
 enum fx_packet_rows { FX_PACKET_ROWS_NONE = 0, FX_PACKET_ROWS_CONTROL = 1, FX_PACKET_ROWS_ALL = 2 };
 
 /*
- * How many packets of a direction of a flow are looked at; of later ones only
- * plain counters are kept. A power of two, and not below the 32 of a sequence.
+ * How many packets of a direction of a flow are looked at; of later ones only plain counters are kept. A power of two, and
+ * not below the 32 of a sequence.
  */
 enum fx_full_packets { FX_FULL_PACKETS = 128 };
 
@@ -179,9 +179,9 @@ void fx_stream_stats_read(const fx_stream *stream, fx_stream_stats *out);
 void fx_stream_sample(fx_stream *stream, double share);
 int fx_stream_damages(const fx_stream *stream, const fx_damage **out);
 /*
- * Shunts directions of flows past their first FX_FULL_PACKETS packets: maps of
- * the tap by descriptor, worked without a capability. Their counts become the
- * flows' at the end of every tick. The stream takes copies of the descriptors.
+ * Shunts directions of flows past their first FX_FULL_PACKETS packets: maps of the tap by descriptor, worked without a
+ * capability. Their counts become the flows' at the end of every tick. Where all packets become rows they are cut to
+ * their headers instead of counted. The stream takes copies of the descriptors.
  */
 int fx_stream_shunt(fx_stream *stream, int shunted_fd, int slots_fd);
 /* Whether more directions are shunted; those that are stay so. */
