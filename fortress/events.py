@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from numbers import Integral
 
-from fortress.verdict import Finding, Notice, Score, Share, Verdict
+from fortress.verdict import Act, Finding, Notice, Score, Share, Verdict
 
 ALERT_RISK = 0.4  # a finding of less risk is a notice and never counts as an alarm
 EVE_SEVERITY = ((0.70, 1), (0.45, 2))  # ours at least → EVE's; below all of them 3 (docs/events.md)
@@ -50,6 +50,7 @@ class Stats:
     clock_steps: int
     damages: int
     rows_lost: int
+    packets_shed: int
     alerts: int
     notices: int
     verdicts: int
@@ -67,7 +68,7 @@ class FlowLines:
     text: bytes
 
 
-Value = Finding | Verdict | Score | Notice | Stats | FlowLines
+Value = Finding | Verdict | Act | Score | Notice | Stats | FlowLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +89,16 @@ def event(value: Value, mode: str = "monitor") -> Event:
     return Event(str(fields["event_type"]), value, text.encode("utf-8", "replace") + b"\n")
 
 
-def record(value: Finding | Verdict | Score | Notice | Stats, mode: str = "monitor") -> Fields:
+def record(
+    value: Finding | Verdict | Act | Score | Notice | Stats, mode: str = "monitor"
+) -> Fields:
     """The fields of the line that tells `value`, in their order."""
     if isinstance(value, Finding):
         return _finding(value)
     if isinstance(value, Verdict):
         return _head(value.time_ns, "verdict") | {"verdict": _verdict(value, mode)}
+    if isinstance(value, Act):
+        return _head(value.time_ns, "block") | {"block": _act(value, mode)}
     if isinstance(value, Score):
         return _head(value.time_ns, "score") | {"score": _score(value)}
     if isinstance(value, Notice):
@@ -166,6 +171,23 @@ def _verdict(verdict: Verdict, mode: str) -> Fields:
         "until": timestamp(verdict.until_ns),
         "why": verdict.why,
         "signatures": list(verdict.signatures),
+        "mode": mode,
+    }
+
+
+def _act(act: Act, mode: str) -> Fields:
+    told = {
+        "outcome": act.outcome,
+        "action": act.action.name,
+        "target": act.target,
+        "target_kind": act.target_kind,
+        "until": timestamp(act.until_ns),
+        "why": act.why,
+        "reason": act.reason,
+        "offence": act.offence,
+    }
+    return {name: one for name, one in told.items() if one != "" or name == "why"} | {
+        "signatures": list(act.signatures),
         "mode": mode,
     }
 

@@ -123,6 +123,31 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Act:
+    """What became of a block: `outcome` is told, asked, done, refused, waiting or over.
+
+    `reason` says why it is not done; `offence` counts the target's blocks, this one included.
+    """
+
+    time_ns: int
+    outcome: str
+    action: Action
+    target: str
+    target_kind: str
+    until_ns: int
+    why: str
+    reason: str = ""
+    offence: int = 1
+    signatures: tuple[int, ...] = ()
+
+    def sentence(self) -> str:
+        """The same for people."""
+        doing = f"{self.action.name.lower()} {self.target}"
+        why = f" ({self.reason})" if self.reason else ""
+        return f"{self.outcome}: {doing}, {self.why}{why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something worth saying that is no finding: a clock step, a damaged file, a stale sensor."""
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -44,6 +44,22 @@ class Respond(_Section):
     guard: str = Field(
         default="/run/fortress/guard.sock",
         description="the guard's unix socket, empty = work without a guard",
+    )
+    steps_minutes: tuple[Annotated[float, Field(gt=0, le=43_200)], ...] = Field(
+        default=(10, 60, 1440),
+        min_length=1,
+        description="how long a first, second … offence is blocked",
+    )
+    least: Literal["limit", "block", "quarantine"] = Field(
+        default="limit", description="the mildest verdict that is acted upon"
+    )
+    never: tuple[str, ...] = Field(
+        default=(),
+        description="addresses, prefixes and MACs that are never blocked, beside the guard's own",
+    )
+    on_stop: Literal["keep", "remove"] = Field(
+        default="keep",
+        description="whether automatic blocks stay until they expire when the agent stops",
     )
 
 

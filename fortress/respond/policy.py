@@ -90,6 +90,10 @@ class Policy:
         self._offenders: dict[str, _Offender] = {}
         self._waiting: dict[str, Decision] = {}
 
+    def retune(self, settings: PolicySettings) -> None:
+        """Go on with other settings; offenders and what waits are remembered."""
+        self._settings = settings
+
     def decide(
         self, verdicts: Iterable[Verdict], now_s: float, macs: Mapping[str, str] | None = None
     ) -> tuple[Decision, ...]:

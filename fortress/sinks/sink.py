@@ -26,19 +26,22 @@ class Sink(Protocol):
 
 
 class Outputs:
-    """All sinks of a run: one that fails is told once and left out, the others go on."""
+    """All sinks of a run: one that fails is told once and left out, the others go on.
+
+    `mode` says whether verdicts are carried out; it may be changed.
+    """
 
     def __init__(
         self, sinks: Sequence[Sink], mode: str, complain: Callable[[OutputError], None]
     ) -> None:
         self.failures: list[OutputError] = []
         self._sinks = list(sinks)
-        self._mode = mode
+        self.mode = mode
         self._complain = complain
 
     def say(self, value: Value) -> Event:
         """Give every sink the event that tells `value`, and return it."""
-        told = event(value, self._mode)
+        told = event(value, self.mode)
         self._each(lambda sink: sink.apply(told))
         return told
 

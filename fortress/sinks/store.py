@@ -9,7 +9,7 @@ from dataclasses import asdict
 from fortress.errors import OutputError
 from fortress.events import Event, FlowLines, Stats
 from fortress.store import Store
-from fortress.verdict import Finding, Notice, Score, Verdict
+from fortress.verdict import Act, Finding, Notice, Score, Verdict
 
 
 class StoreSink:
@@ -39,6 +39,9 @@ class StoreSink:
         value = event.value
         if isinstance(value, FlowLines):
             return
+        if isinstance(value, Act):
+            facts = {"target": value.target, "outcome": value.outcome}
+            value = Notice(value.time_ns, "block", value.sentence(), facts)
         if isinstance(value, Stats):
             self.flush()
             self._end(_status(value), value)

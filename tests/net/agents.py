@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fortress.errors import GuardError
+from fortress.respond.client import GuardClient
 from tests.net.namespace import Namespace, new_namespace
 from tests.surface.asking import Answer, ask
 
@@ -40,6 +42,7 @@ class Site:
     folder: Path
     config: str = ""
     agents: list[subprocess.Popen[str]] = field(default_factory=list)
+    guards: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def socket(self) -> Path:
@@ -63,9 +66,15 @@ class Site:
 
     def begin(self, *options: str, **environ: str) -> subprocess.Popen[str]:
         """An agent that may or may not come up."""
+        return self.begin_as((), *options, **environ)
+
+    def begin_as(
+        self, run_by: Sequence[str], *options: str, **environ: str
+    ) -> subprocess.Popen[str]:
+        """An agent that is started by a command, such as one that takes capabilities away."""
         words = (FORTRESS, "agent", "run", *(options or ("--interface", "lan0")))
         agent = subprocess.Popen(
-            self.gateway.command(*words, "--config", self.toml),
+            self.gateway.command(*run_by, *words, "--config", self.toml),
             env=os.environ
             | {"RUNTIME_DIRECTORY": str(self.folder), "FORTRESS_RESPOND__GUARD": str(self.guard)}
             | environ,
@@ -81,6 +90,33 @@ class Site:
         until(lambda: agent.poll() is not None or self.state() == "running")
         assert agent.poll() is None, agent.communicate()[1]
         return agent
+
+    def start_guard(self, config: str = "") -> subprocess.Popen[str]:
+        """A guard that answers; `config` is what guard.toml says beyond places."""
+        path = self.folder / "guard.toml"
+        state, audit = self.folder / "guard", self.folder / "guard.jsonl"
+        path.write_text(
+            f'socket = "{self.guard}"\nstate = "{state}"\naudit = "{audit}"\n{config}\n'
+        )
+        guard = subprocess.Popen(
+            self.gateway.command(FORTRESS, "guard", "run", "--guard-config", path),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.guards.append(guard)
+        until(lambda: guard.poll() is not None or self._guard_answers())
+        assert guard.poll() is None, guard.communicate()[1]
+        return guard
+
+    def _guard_answers(self) -> bool:
+        with contextlib.suppress(GuardError), GuardClient(self.guard, session="") as client:
+            return bool(client.hello())
+        return False
+
+    def blocked(self) -> set[str]:
+        """What the guard holds."""
+        with GuardClient(self.guard, session="") as client:
+            return {one.target for one in client.blocks()}
 
     def stop(self, agent: subprocess.Popen[str]) -> str:
         """What the agent said on standard error, having been asked to stop."""
@@ -126,10 +162,10 @@ def site(folder: Path) -> Iterator[Site]:
         try:
             yield made
         finally:
-            for agent in made.agents:
-                if agent.poll() is None:
-                    agent.kill()
-                agent.communicate(timeout=10)
+            for process in (*made.agents, *made.guards):
+                if process.poll() is None:
+                    process.kill()
+                process.communicate(timeout=10)
 
 
 def wire(gateway: Namespace, stranger: Namespace) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fortress.events import FlowLines, eve_severity, event, timestamp
 from fortress.sinks.checks import examples
-from fortress.verdict import Finding, Notice, Score, Share, Status
+from fortress.verdict import Act, Action, Finding, Notice, Score, Share, Status
 
 FINDING = next(value for value in examples(1) if isinstance(value, Finding))
 
@@ -34,7 +34,8 @@ def fields(value: object) -> dict[str, object]:
 def test_every_kind_of_event_obeys_the_published_schema(
     schema: jsonschema.Draft202012Validator,
 ) -> None:
-    for value in [*examples(1), replace(FINDING, severity=0.1)]:
+    act = Act(0, "done", Action.BLOCK, "192.0.2.1", "addr", 1, "why", "", 2, (1101,))
+    for value in [*examples(1), replace(FINDING, severity=0.1), act, replace(act, reason="x")]:
         schema.validate(fields(value))
 
 

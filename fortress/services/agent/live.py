@@ -21,6 +21,7 @@ from fortress.events import Stats, is_alert
 from fortress.notify import Notifier
 from fortress.qsecbit import Pipeline, TickResult
 from fortress.qsecbit.energy import EnergySensor
+from fortress.services.agent.acts import Acts
 from fortress.services.agent.board import Board
 from fortress.services.agent.pace import ScoreGate
 from fortress.services.agent.ports import Ports
@@ -54,6 +55,7 @@ class Parts:
     notifier: Notifier
     energy: EnergySensor
     archive: Archive | None
+    acts: Acts
     notes: tuple[str, ...]
 
 
@@ -104,7 +106,11 @@ class Loop:
         intervals, flows, packets = self._intervals.take(), self._flows.take(), self._packets.take()
         if not self._has_begun:  # no packet yet: there is no score, rather than a calm one
             self._has_begun = parts.stream.stats().packets > 0
-        self._tell(parts.pipeline.tick(ns, intervals, flows, packets))
+        result = parts.pipeline.tick(ns, intervals, flows, packets)
+        acts = parts.acts.decide(result.verdicts, ns) if result.verdicts else []
+        self._tell(result)
+        for act in (*acts, *parts.acts.heard()):
+            parts.outputs.say(act)
         if ns // _SECOND_NS != self._second:
             self._second = ns // _SECOND_NS
             self._each_second(ns)
@@ -157,7 +163,7 @@ class Loop:
         parts.pipeline.sensor(
             packets=stats.packets - before.packets,
             drops=drops,
-            lost=lost - self._lost,
+            lost=lost - self._lost + stats.packets_shed - before.packets_shed,
             stale=self._sensors.any_stale,
         )
         self._lost = lost
@@ -177,11 +183,13 @@ class Loop:
                 zip(parts.ports.interfaces, parts.ports.look(parts.stream), strict=True)
             )
         ]
-        return [*rows, *output_rows(parts.asides), energy_row(parts.energy)]
+        others = (parts.acts.sensor, *output_rows(parts.asides), energy_row(parts.energy))
+        return [*rows, *others]
 
     def _shed(self, ns: int, second: Second) -> None:
         if self._shedding.after(second):
             share = self._shedding.share
+            self._parts.stream.sample(share)
             words = "every flow" if share == 1 else f"one flow in {round(1 / share)}"
             message = f"{words} is looked at from now on: {self._shedding.why}"
             self._say(Notice(ns, "shedding", message, {"sampled": share}))
@@ -200,11 +208,13 @@ class Loop:
             flows=stats.flows,
             kernel_drops=stats.kernel_drops,
             rows_lost=self._lost,
+            packets_shed=stats.packets_shed,
             flows_evicted=stats.evictions,
         )
         status = AgentStatus(
             time_ns=ns,
             state=state,
+            mode=parts.acts.mode,
             source="packet",
             sensors=self._sensors.rows,
             totals=totals,
@@ -214,13 +224,16 @@ class Loop:
             energy=parts.energy.last,
             notes=parts.notes,
         )
-        parts.board.publish(status, self._score)
+        parts.board.publish(status, self._score, parts.acts.rows(ns))
 
     def _end(self) -> Report:
         """Say what it all amounted to."""
         rest = self._parts.pipeline.finish()
         if rest is not None:
             self._tell(rest)
+        self._parts.acts.close()
+        for act in self._parts.acts.heard():
+            self._parts.outputs.say(act)
         stats, seconds = self._parts.stream.stats(), time.monotonic() - self._began_s
         lost = self._intervals.lost + self._flows.lost + self._packets.lost
         self._report.stats = Stats(
@@ -240,6 +253,7 @@ class Loop:
             clock_steps=stats.clock_steps,
             damages=0,
             rows_lost=lost,
+            packets_shed=stats.packets_shed,
             alerts=self._report.alerts,
             notices=self._report.notices,
             verdicts=self._report.verdict_changes,

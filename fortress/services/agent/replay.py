@@ -162,6 +162,7 @@ class _Loop:
             clock_steps=stats.clock_steps,
             damages=len(damages),
             rows_lost=self._lost(),
+            packets_shed=0,
             alerts=self._report.alerts,
             notices=self._report.notices,
             verdicts=self._report.verdict_changes,

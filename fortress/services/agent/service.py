@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,11 +21,12 @@ from fortress import logs
 from fortress.archive.writer import Archive
 from fortress.config import Loaded, Settings
 from fortress.config.settings import runtime_dir
-from fortress.errors import InputError, OutputError, UsageError
+from fortress.errors import InputError, UsageError
 from fortress.inference import FlowClassifier, Registry
 from fortress.notify import Notifier
 from fortress.qsecbit import Pipeline, PipelineSettings
 from fortress.qsecbit.energy import EnergySensor
+from fortress.services.agent.acts import Acts
 from fortress.services.agent.board import Board
 from fortress.services.agent.live import TICK_NS, Loop, Parts
 from fortress.services.agent.lock import alone
@@ -77,6 +79,8 @@ def run(watch: Watch, settings: Settings) -> None:
         stack.callback(outputs.close)
         requests = Requests()
         addresses = stack.enter_context(surface(board, board.events, requests, settings))
+        acts = Acts(settings.respond, guard)
+        stack.callback(acts.close)
         energy = stack.enter_context(EnergySensor(settings.energy, settings.energy_path()))
         parts = Parts(
             stream=stream,
@@ -86,10 +90,11 @@ def run(watch: Watch, settings: Settings) -> None:
             asides=asides,
             board=board,
             requests=requests,
-            control=Control(watch.load, pipeline),
+            control=Control(watch.load, pipeline, acts, outputs),
             notifier=Notifier(os.environ),
             energy=energy,
             archive=archive,
+            acts=acts,
             notes=(f"capture: {choice.why}",),
         )
         log.info("watching", interfaces=list(interfaces), why=choice.why, at=list(addresses))
@@ -100,18 +105,29 @@ def run(watch: Watch, settings: Settings) -> None:
 class Control:
     """Carries out what the surface and SIGHUP ask for, in the loop's thread."""
 
-    def __init__(self, load: Callable[[], Loaded], pipeline: Pipeline) -> None:
+    def __init__(
+        self, load: Callable[[], Loaded], pipeline: Pipeline, acts: Acts, outputs: Outputs
+    ) -> None:
         self._load = load
         self._pipeline = pipeline
+        self._acts = acts
+        self._outputs = outputs
 
     def confirm(self, target: str) -> Outcome:
         """Carry out the block that is proposed for `target`."""
-        raise OutputError(f"{target}: no block is proposed for it")
+        outcome, acts = self._acts.confirm(target, time.time_ns())
+        for act in acts:
+            self._outputs.say(act)
+        return outcome
 
     def reload(self) -> Outcome:
         """Read the configuration again; a wrong one changes nothing."""
         settings = self._load().settings
-        self._pipeline.retune(PipelineSettings(settings.qsecbit, settings.detectors))
+        tuned = PipelineSettings(settings.qsecbit, settings.detectors)
+        self._acts.check(settings.respond)  # first of all, so that nothing is half changed
+        self._pipeline.retune(tuned)
+        self._acts.retune(settings.respond)
+        self._outputs.mode = settings.respond.mode
         return Outcome(True, "the configuration was read again")
 
 
