@@ -16,6 +16,8 @@ from fortress.respond import channel, messages
 from fortress.respond.block import Block, Origin, Outcome, Standing
 from fortress.respond.guard_settings import SOCKET
 from fortress.respond.messages import (
+    DeviceList,
+    DeviceStanding,
     Explanation,
     FeedLoaded,
     Group,
@@ -32,6 +34,8 @@ from fortress.respond.plain import Misread, read
 
 if TYPE_CHECKING:
     from fortress_core.live import Port
+
+    from fortress.devices.policy import DeviceRule
 
 T = TypeVar("T")
 WAIT_S = 30.0
@@ -134,6 +138,15 @@ class GuardClient:
     def load_feed(self, name: str, targets: Iterable[str], seconds: float) -> FeedLoaded:
         """Replace a block list's entries, in one transaction."""
         return self._ask(messages.LoadFeed(name, tuple(targets), seconds), FeedLoaded)
+
+    def devices(self, macs: Iterable[str] = ()) -> tuple[DeviceStanding, ...]:
+        """What these devices may reach, all that have a rule when none are named."""
+        return self._ask(messages.Devices(tuple(macs)), DeviceList).devices
+
+    def set_devices(self, rules: Iterable[DeviceRule]) -> tuple[DeviceStanding, ...]:
+        """Let rules hold for their devices, all of them or none; what holds now."""
+        asked = messages.SetDevices(tuple(rules), self._session)
+        return self._ask(asked, DeviceList).devices
 
     def status(self) -> GuardStatus:
         """How the guard is."""

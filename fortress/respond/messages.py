@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
+from fortress.devices.policy import DeviceRule, Policy
 from fortress.errors import GuardError
 from fortress.respond.block import Origin, Standing
 from fortress.respond.plain import Misread, plain, read
@@ -84,6 +85,21 @@ class LoadFeed:
 
 
 @dataclass(frozen=True, slots=True)
+class SetDevices:
+    """Let these rules hold for their devices; `session` as in Add."""
+
+    rules: tuple[DeviceRule, ...]
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """What may these devices reach (all that have a rule when none are named)?"""
+
+    macs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """How are you?"""
 
@@ -104,7 +120,18 @@ class OpenPort:
 
 
 Request: TypeAlias = (
-    Hello | Add | Remove | Blocks | Undo | Explain | LoadFeed | Status | Subscribe | OpenPort
+    Hello
+    | Add
+    | Remove
+    | Blocks
+    | Undo
+    | Explain
+    | LoadFeed
+    | SetDevices
+    | Devices
+    | Status
+    | Subscribe
+    | OpenPort
 )
 VERBS: dict[str, type[Request]] = {
     "hello": Hello,
@@ -114,6 +141,8 @@ VERBS: dict[str, type[Request]] = {
     "undo": Undo,
     "explain": Explain,
     "load_feed": LoadFeed,
+    "set_devices": SetDevices,
+    "devices": Devices,
     "status": Status,
     "subscribe": Subscribe,
     "open_port": OpenPort,
@@ -183,6 +212,25 @@ class FeedLoaded:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceStanding:
+    """A device's rule, the policy that holds now, until when (seconds of 1970; None: no schedule),
+    and why the rule is not followed, if it is not.
+    """
+
+    rule: DeviceRule
+    in_force: Policy
+    change_s: float | None = None
+    held_off: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceList:
+    """The answer to Devices and SetDevices."""
+
+    devices: tuple[DeviceStanding, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PortFacts:
     """A port that was opened; `tap_reason` says why there is no tap with it, nothing if there is.
 
@@ -200,7 +248,7 @@ class PortFacts:
 @dataclass(frozen=True, slots=True)
 class GuardEvent:
     """Something that the guard did or saw: `kind` is blocked, unblocked, expired, refused, feed,
-    restored or world.
+    device, restored or world.
     """
 
     kind: str

@@ -12,12 +12,15 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from fortress.errors import GuardError
 from fortress.respond import channel, messages
 from fortress.respond.backend import Backend
+from fortress.respond.device_desk import DeviceDesk
+from fortress.respond.device_file import DeviceFile
+from fortress.respond.device_tables import DeviceTables
 from fortress.respond.guard import Guard
 from fortress.respond.judge import Asker
 from fortress.respond.messages import GuardEvent, GuardFacts, Request
@@ -66,7 +69,9 @@ class Server:
         self._numbers: tuple[tuple[str, int], ...] = ()
         self._said: set[str] = set()
         self._missed_events = 0
-        guard.teller.tell = self._tell
+        file = DeviceFile(guard.settings.state / "devices.json")
+        self._devices = DeviceDesk(file, DeviceTables(), guard.teller.audit)
+        guard.teller.tell = self._devices.tell = self._tell
 
     def start(self) -> None:
         """Makes the kernel's state the desired one; GuardError when it cannot."""
@@ -76,6 +81,7 @@ class Server:
         spared, place = self._world.look()
         self._guard.see(spared, place)
         self._numbers = self._world.port_numbers
+        self._devices.see(self._guard.judge.never, self._world.surroundings)
         self._guard.rebuild("start")
         self._tables.touched(self._own_ports)
 
@@ -104,6 +110,7 @@ class Server:
                 signal.signal(number, handler)
             for connection in list(self._connections.values()):
                 self._hang_up(connection)
+            self._devices.close(keep=self._guard.settings.on_stop == "keep")
             self._tables.close()
             self._selector.close()
             waking.close()
@@ -115,7 +122,7 @@ class Server:
     # ---- time ----
 
     def _wait_s(self) -> float:
-        waits = [IDLE_S, self._world.due_s()]
+        waits = [IDLE_S, self._world.due_s(), self._devices.due_s()]
         end_s = self._guard.ledger.next_end_s()
         if end_s is not None:
             waits.append(end_s - time.clock_gettime(time.CLOCK_BOOTTIME))
@@ -125,6 +132,7 @@ class Server:
 
     def _pass_time(self) -> None:
         self._attempt(self._guard.expire)
+        self._attempt(self._devices.pass_time)
         if self._restore_why and time.monotonic() >= self._restore_due_s:
             self._restore()
         if self._world.due_s() <= 0:
@@ -135,12 +143,16 @@ class Server:
         moved = self._guard.see(spared, place)
         if moved or self._numbers != self._world.port_numbers:
             self._numbers = self._world.port_numbers
+            self._devices.forget()
             self._guard.rebuild("the network has changed")
             self._tell(GuardEvent("world", "", "addresses, links or ports have changed"))
+        self._devices.see(self._guard.judge.never, self._world.surroundings)
 
     def _check_tables(self) -> None:
         touched, lost = self._tables.touched(self._own_ports)
         self._missed_events += lost
+        if lost:
+            self._attempt(self._devices.rebuild)
         nft = self._nft()
         if touched or (lost and nft is not None and not nft.is_intact()):
             self._restore_why = "somebody else changed our nftables tables"
@@ -149,6 +161,7 @@ class Server:
         why, self._restore_why = self._restore_why, ""
         self._restore_due_s = time.monotonic() + RESTORE_EVERY_S
         try:
+            self._devices.rebuild()
             self._guard.restore(why)
         except GuardError as error:
             self._say(str(error))
@@ -233,14 +246,19 @@ class Server:
                 return guard.undo(asker)
             case messages.LoadFeed():
                 return guard.load_feed(request, asker)
+            case messages.SetDevices():
+                return self._devices.put(request, asker)
+            case messages.Devices():
+                return self._devices.standing(request.macs)
             case messages.Blocks():
                 return guard.blocks()
             case messages.Explain():
                 return guard.explain(request.target, request.session)
             case messages.Status():
-                return guard.status(
+                told = guard.status(
                     confined=self._means.confined, missed_events=self._missed_events
                 )
+                return replace(told, troubles=(*told.troubles, *self._devices.troubles))
             case messages.Subscribe():
                 connection.subscribed = True
                 return messages.Subscribed()

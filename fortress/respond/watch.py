@@ -7,10 +7,14 @@ import os
 import time
 from collections.abc import Callable
 
+from fortress.respond import device_rules
 from fortress.respond.backend import Place
 from fortress.respond.block import parse_target
+from fortress.respond.device_desk import Surroundings
+from fortress.respond.device_rules import Lan
 from fortress.respond.guard_settings import GuardSettings
 from fortress.respond.host_facts import LINK_GROUPS, Facts, look_around
+from fortress.respond.lans import lan_networks
 from fortress.respond.netlink import NETFILTER, ROUTE, Netlink, attributes
 from fortress.respond.never_block import Spared
 from fortress.respond.nft_rules import TABLE
@@ -23,7 +27,7 @@ SETTLE_S = 0.1  # netlink tells of one change in many messages
 
 
 class TableWatch:
-    """Hears when somebody else touches a table called `fortress`."""
+    """Hears when somebody else touches a table of ours."""
 
     def __init__(self) -> None:
         self._netlink = Netlink(NETFILTER, _NFT_GROUP, 1 << 22)
@@ -37,12 +41,12 @@ class TableWatch:
         """Whether others touched our tables since, and whether messages were lost."""
         messages, lost = self._netlink.news()
         self.missed += lost
-        name = TABLE.encode() + b"\0"
+        names = {one.encode() + b"\0" for one in (TABLE, device_rules.TABLE)}
         causes = {
             message.port
             for message in messages
             if message.kind >> 8 == _NFT_SUBSYSTEM
-            and bytes(attributes(message.payload[4:]).get(1, b"")) == name
+            and bytes(attributes(message.payload[4:]).get(1, b"")) in names
         }
         return bool(causes and causes - own_ports()), lost
 
@@ -63,6 +67,8 @@ class WorldWatch:
         self._sessions = Sessions(protect.ssh_ports, protect.ssh_login_grace_s, logins)
         self._starter = from_session(os.environ)
         self._facts: Facts | None = None
+        self._lans: tuple[str, ...] = ()
+        self.surroundings = Surroundings()
         self._files: tuple[Spared, ...] = ()
         self._due_s = 0.0
         self._files_due_s = 0.0
@@ -87,7 +93,8 @@ class WorldWatch:
         """Whom to spare, and where blocks hold; OSError when the kernel cannot be asked."""
         now_s = time.monotonic()
         if self._facts is None:
-            self._facts = look_around(self._ask)
+            self._facts = facts = look_around(self._ask)
+            self._lans = lan_networks(self._ask, facts.links, self._settings.wan_ports)
             self._files_due_s = 0.0  # an address or route of ours came with a lease and resolvers
         if now_s >= self._files_due_s:
             self._files = from_files(self._places)
@@ -97,9 +104,11 @@ class WorldWatch:
         numbers = {link.name: link.index for link in facts.links}
         wanted = self._settings.lan_ports
         self.port_numbers = tuple((port, numbers[port]) for port in wanted if port in numbers)
+        ports = tuple(port for port, _ in self.port_numbers)
+        self.surroundings = Surroundings(Lan(ports, facts.addresses, self._lans), facts.neighbours)
         spared = (*from_facts(facts), *self._files, *self._starter, *self._sessions.look())
         return spared, Place(
-            tuple(port for port, _ in self.port_numbers),
+            ports,
             tuple(parse_target(one) for one in facts.addresses),
             tuple(parse_target(one) for one in facts.networks),
         )
