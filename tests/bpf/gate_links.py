@@ -19,10 +19,15 @@ class Link:
     near: str
     far: str
 
-    def ping(self, address: str) -> bool:
+    def ping(self, address: str, octets: int = 56) -> bool:
         """Whether `address` answers the far host within two seconds."""
         words = ["ip", "netns", "exec", self.far, "ping", "-q", "-i", "0.2", "-c", "2", "-w", "2"]
-        return subprocess.run([*words, address], capture_output=True, check=False).returncode == 0
+        return (
+            subprocess.run(
+                [*words, "-s", str(octets), address], capture_output=True, check=False
+            ).returncode
+            == 0
+        )
 
     def near_link(self, name: str = "v0") -> str:
         """What `ip link` shows of an interface of the near host."""

@@ -85,6 +85,20 @@ def test_a_blocked_host_is_not_heard_and_an_unblocked_one_is(
     assert link.ping(NEAR)
 
 
+def test_jumbo_frames_are_blocked_in_the_driver(link: Link, near: int, gate: Gate) -> None:
+    for name, interface in ((link.near, "v0"), (link.far, "v1")):
+        ip("-n", name, "link", "set", interface, "mtu", "9000")
+    try:
+        assert gate.attach(near) == "native"
+        assert link.ping(NEAR, octets=8900)
+        gate.add([GateEntry(GateKey.parse(FAR))])
+        assert not link.ping(NEAR, octets=8900)
+    finally:
+        gate.close()
+        for name, interface in ((link.near, "v0"), (link.far, "v1")):
+            ip("-n", name, "link", "set", interface, "mtu", "1500")
+
+
 def test_ipv6_is_blocked_by_its_prefix(link: Link, near: int, gate: Gate) -> None:
     gate.attach(near)
     gate.add([GateEntry(GateKey.parse("fd00:9::/64"))])
