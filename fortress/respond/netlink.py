@@ -47,6 +47,7 @@ class Netlink:
         self._socket.bind((0, groups))
         self._socket.settimeout(0.0 if groups else _WAIT_S)
         self._sequence = 0
+        self._lost = False
 
     def fileno(self) -> int:
         """The descriptor, to be waited for."""
@@ -72,15 +73,21 @@ class Netlink:
                 return
 
     def news(self) -> tuple[list[Message], bool]:
-        """What groups have told since, and whether something was lost; never waits."""
+        """What groups have told since, and whether something was lost; never waits.
+
+        After an overflow the kernel drops silently until all has been read: only then is it known
+        what was missed, so "lost" is said when nothing is left to be read.
+        """
         found: list[Message] = []
         for _ in range(10_000):
             try:
                 data = self._socket.recv(_RECEIVE_BYTES)
             except BlockingIOError:
-                return found, False
+                lost, self._lost = self._lost, False
+                return found, lost
             except OSError:  # ENOBUFS: the kernel had more to say than there was room for
-                return found, True
+                self._lost = True
+                continue
             found += _messages(data)
         return found, True
 
