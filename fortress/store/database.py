@@ -26,12 +26,13 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from fortress.devices.table import Device
 from fortress.errors import StoreError
-from fortress.store import tables
-from fortress.store.tables import FINDINGS, NOTICES, RUNS, SCORES, VERDICTS, Row, Value
+from fortress.store import devices, tables
+from fortress.store.tables import DEVICES, FINDINGS, NOTICES, RUNS, SCORES, VERDICTS, Row, Value
 from fortress.verdict import Finding, Notice, Score, Verdict
 
-HEAD = "0001"  # the newest revision in migrations/versions
+HEAD = "0002"  # the newest revision in migrations/versions
 LOCK = 0x666F727472657373  # "fortress": one process at a time makes a PostgreSQL schema
 PERMISSIONS = 0o640  # as the EVE file has: what is stored names people's devices
 BUSY_TIMEOUT_MS = 5000  # how long SQLite waits for another writer
@@ -127,6 +128,22 @@ class Store:
     def notices(self, run: int) -> list[Notice]:
         """The notices of a run in the order in which they were written."""
         return [tables.to_notice(row) for row in self._of_run(NOTICES, run)]
+
+    def devices(self) -> list[Device]:
+        """Every device, those seen last first."""
+        return devices.in_order(devices.to_device(row) for row in self._rows(select(DEVICES)))
+
+    def write_devices(self, changed: Sequence[Device], gone: Sequence[str] = ()) -> None:
+        """Write devices as they are now but for their names, and forget MACs, in one transaction;
+        a device that an operator has named is not forgotten.
+        """
+        with self._writing() as connection:
+            devices.write(connection, changed, gone)
+
+    def name_device(self, mac: str, name: str) -> None:
+        """Give a device a name, or with "" take it away; a MAC never seen gets a row."""
+        with self._writing() as connection:
+            devices.name(connection, mac, name)
 
     def _of_run(self, table: Table, run: int) -> list[Row]:
         return self._rows(select(table).where(table.c.run_id == run).order_by(table.c.id))

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -128,6 +129,24 @@ NOTICES = _of_run(
     Column("kind", String(64), nullable=False),
     Column("message", Text, nullable=False),
     Column("facts", JSON, nullable=False),
+)
+
+# Who has been on the network, by MAC; the operator's `name` is not the agent's to write.
+DEVICES = Table(
+    "devices",
+    METADATA,
+    Column("mac", String(17), primary_key=True),
+    Column("first_seen_ns", BigInteger),
+    Column("last_seen_ns", BigInteger),
+    Column("addresses", JSON, nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("host_name", String(64), nullable=False),
+    Column("vendor", String(64), nullable=False),
+    Column("randomized", Boolean, nullable=False),
+    Column("lease_until_s", BigInteger),
+    Column("vendor_class", String(64), nullable=False),
+    Column("fingerprint", String(256), nullable=False),
+    Column("interface", String(16), nullable=False),
 )
 
 # Which step of the migrations the schema is at: the table is Alembic's, made as Alembic makes it.
