@@ -198,7 +198,10 @@ class GuardClient:
 
     def _receive(self) -> tuple[object, list[int]]:
         try:
-            data, fds = channel.receive(self._socket, _MOST_ANSWER_BYTES)
+            try:
+                data, fds = channel.receive(self._socket, _MOST_ANSWER_BYTES)
+            except ConnectionResetError:  # hung up on what we asked: its reason comes after that
+                data, fds = channel.receive(self._socket, _MOST_ANSWER_BYTES)
         except TimeoutError:
             raise GuardError(f"the guard at {self._path} does not answer", _GONE) from None
         except OSError as error:

@@ -32,6 +32,7 @@ class TableWatch:
     def __init__(self) -> None:
         self._netlink = Netlink(NETFILTER, _NFT_GROUP, 1 << 22)
         self.missed = 0
+        self._own: frozenset[int] = frozenset()
 
     def fileno(self) -> int:
         """The descriptor, to be waited for."""
@@ -48,7 +49,9 @@ class TableWatch:
             if message.kind >> 8 == _NFT_SUBSYSTEM
             and bytes(attributes(message.payload[4:]).get(1, b"")) in names
         }
-        return bool(causes and causes - own_ports()), lost
+        if causes - self._own:  # libnftables may have opened another socket
+            self._own = own_ports()
+        return bool(causes - self._own), lost
 
     def close(self) -> None:
         """Stop listening."""
