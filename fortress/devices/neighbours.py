@@ -55,6 +55,7 @@ class Neighbours:
         self._news.setblocking(False)
         self._ask.settimeout(_WAIT_S)
         self._names: dict[int, str] = {}
+        self._lost = False
         self.missed = 0
 
     def fileno(self) -> int:
@@ -77,20 +78,26 @@ class Neighbours:
                     yield found
 
     def news(self) -> tuple[list[Neighbour], bool]:
-        """What has changed since, and whether something was lost (then ask for all)."""
+        """What has changed since, and whether something was lost (then ask for all).
+
+        After an overflow the kernel says nothing until all has been read: only then is it known
+        that what is asked now is later than what was lost.
+        """
         found: list[Neighbour] = []
         for _ in range(_MOST_READS):
             try:
                 data = self._news.recv(_RECEIVE_BYTES)
             except BlockingIOError:
-                return found, False
+                lost, self._lost = self._lost, False
+                return found, lost
             except OSError:  # ENOBUFS: more was told than there was room for
                 self.missed += 1
-                return found, True
+                self._lost = True
+                continue
             for kind, payload in _messages(data):
                 if (one := parse_neighbour(kind, payload)) is not None:
                     found.append(one)
-        return found, True
+        return found, False
 
     def interface(self, ifindex: int) -> str:
         """The name of an interface, looked up once for each number; nothing when it has gone."""
