@@ -30,6 +30,7 @@ enum {
 	FIRST_READS = 64, /* at the start so many times as many */
 	SECOND_NS = 1000000000,
 	AGAIN_S = 60, /* how often the whole table is read, ... */
+	SILENT_S = 3, /* ... before there was any event, for it may be that there are none, ... */
 	SOON_S = 1 /* ... when something is amiss */
 };
 
@@ -241,10 +242,11 @@ static int take_batch(struct fx_conntrack *c)
 /* Whether it is time for the whole table. */
 static int is_due(const struct fx_conntrack *c)
 {
-	int soon = c->is_lossy || !c->is_complete || (c->unannounced && !c->has_events);
+	int seconds = c->has_events ? AGAIN_S : c->unannounced ? SOON_S : SILENT_S;
 
-	return !c->is_reading &&
-	       c->now_ns - c->asked_ns >= (fx_i64)(soon ? SOON_S : AGAIN_S) * SECOND_NS;
+	if (c->is_lossy || !c->is_complete)
+		seconds = SOON_S;
+	return !c->is_reading && c->now_ns - c->asked_ns >= (fx_i64)seconds * SECOND_NS;
 }
 
 void fx_conntrack_read(struct fx_conntrack *c)

@@ -14,10 +14,11 @@ struct mapping {
 	fx_u64 outer_tail; /* fx_flow_tail.forward of that packet */
 	fx_u64 inner_tail;
 	fx_i64 ends_ns; /* 0 = it holds */
+	fx_i64 due_ns; /* ends_ns when it came into the queue; 0 = it is not there */
 	fx_u32 hash;
 	fx_u32 next; /* of a free one or of the queue */
 	fx_u32 reading; /* the last one that has put it */
-	fx_u8 is_used, is_queued;
+	fx_u8 is_used;
 };
 
 struct index_entry {
@@ -166,7 +167,7 @@ int fx_nat_put(struct fx_nat_table *t, const struct fx_nat_pair *pair)
 
 static void enqueue(struct fx_nat_table *t, fx_u32 slot)
 {
-	t->mappings[slot].is_queued = 1;
+	t->mappings[slot].due_ns = t->mappings[slot].ends_ns;
 	t->mappings[slot].next = NO_SLOT;
 	if (t->queue_first == NO_SLOT)
 		t->queue_first = slot;
@@ -177,8 +178,10 @@ static void enqueue(struct fx_nat_table *t, fx_u32 slot)
 
 static void end_slot(struct fx_nat_table *t, fx_u32 slot, fx_i64 now_ns)
 {
+	if (t->mappings[slot].ends_ns)
+		return;
 	t->mappings[slot].ends_ns = now_ns + FX_NAT_GRACE_NS;
-	if (!t->mappings[slot].is_queued)
+	if (!t->mappings[slot].due_ns)
 		enqueue(t, slot);
 }
 
@@ -222,11 +225,13 @@ void fx_nat_expire(struct fx_nat_table *t, fx_i64 now_ns)
 		fx_u32 slot = t->queue_first;
 		struct mapping *m = &t->mappings[slot];
 
-		if (m->ends_ns > now_ns && m->ends_ns - now_ns <= FX_NAT_GRACE_NS)
+		if (m->due_ns > now_ns)
 			return;
 		t->queue_first = m->next;
-		m->is_queued = 0;
-		if (m->ends_ns) /* else it came back */
+		m->due_ns = 0;
+		if (m->ends_ns > now_ns) /* it came back meanwhile, and ended anew */
+			enqueue(t, slot);
+		else if (m->ends_ns)
 			drop(t, slot);
 	}
 }

@@ -33,7 +33,7 @@ void fx_nat_table_free(struct fx_nat_table *t);
 
 /* Adds the mapping, or takes its new inner view; returns whether it was not known. */
 int fx_nat_put(struct fx_nat_table *t, const struct fx_nat_pair *pair);
-/* The mapping ends FX_NAT_GRACE_NS after `now_ns`. */
+/* The mapping ends FX_NAT_GRACE_NS after `now_ns`, or up to twice as long if it came back in between. */
 void fx_nat_end(struct fx_nat_table *t, const struct fx_nat_pair *pair, fx_i64 now_ns);
 /* Forgets what has ended. */
 void fx_nat_expire(struct fx_nat_table *t, fx_i64 now_ns);
