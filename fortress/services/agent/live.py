@@ -7,13 +7,14 @@ Nothing in it waits but the stream itself: sinks, ports and guard have threads o
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Event
 from typing import Literal
 
-from fortress_core import Batch, Stream
+from fortress_core import Batch, Stream, StreamStats
 
 from fortress.archive.writer import Archive
 from fortress.errors import FortressError
@@ -29,6 +30,7 @@ from fortress.services.agent.report import Report
 from fortress.services.agent.requests import Requests
 from fortress.services.agent.sensors import Sensors, energy_row, output_rows
 from fortress.services.agent.shed import Second, Shedding
+from fortress.services.agent.taps import Tapping
 from fortress.services.agent.ticks import Gathered
 from fortress.services.agent.view import AgentControl, AgentStatus, SensorRow, Totals
 from fortress.sinks import Outputs
@@ -56,6 +58,7 @@ class Parts:
     energy: EnergySensor
     archive: Archive | None
     acts: Acts
+    tapping: Tapping
     notes: tuple[str, ...]
 
 
@@ -76,7 +79,7 @@ class Loop:
         self._score: Score | None = None
         self._has_begun = self._is_ready = False
         self._second = self._ticks = self._lost = 0
-        self._lag_s = self._worked_s = 0.0
+        self._lag_s, self._worked_s = math.inf, 0.0
         self._began_s = time.monotonic()
 
     def run(self) -> Report:
@@ -102,7 +105,7 @@ class Loop:
     def _tick(self, batch: Batch) -> None:
         parts, ns = self._parts, batch.tick_ns
         self._ticks += 1
-        self._lag_s = max(self._lag_s, (time.time_ns() - ns - TICK_NS) / 1e9)
+        self._lag_s = min(self._lag_s, (time.time_ns() - ns - TICK_NS) / 1e9)
         intervals, flows, packets = self._intervals.take(), self._flows.take(), self._packets.take()
         if not self._has_begun:  # no packet yet: there is no score, rather than a calm one
             self._has_begun = parts.stream.stats().packets > 0
@@ -153,10 +156,13 @@ class Loop:
         parts.energy.poll(before.packets)
         for notice in self._sensors.look(ns, self._sensor_rows(ns)):
             self._say(notice)
-        stats = self._stats = parts.stream.stats()
+        stats = self._stats = self._counted()
+        frames = sum(state.packets for state in parts.stream.ports())
+        frames += parts.stream.shunt_stats().packets
+        parts.tapping.look(parts.stream, parts.ports.grants, frames, stats.bytes)
         drops = stats.kernel_drops - before.kernel_drops
-        self._shed(ns, Second(self._lag_s, drops, self._worked_s))
-        self._lag_s = self._worked_s = 0.0
+        self._shed(ns, Second(self._lag_s, stats.packets - before.packets, drops, self._worked_s))
+        self._lag_s, self._worked_s = math.inf, 0.0
         if stats.clock_steps > before.clock_steps:
             self._say(Notice(ns, "clock_step", "the clock was set: every flow begins anew"))
         lost = self._intervals.lost + self._flows.lost + self._packets.lost
@@ -174,6 +180,13 @@ class Loop:
         if not self._is_ready:
             self._is_ready = True
             parts.notifier.ready(f"watches {', '.join(parts.ports.interfaces)}")
+
+    def _counted(self) -> StreamStats:
+        """The stream's counters, with what the tap counted in the kernel."""
+        stats, shunted = self._parts.stream.stats(), self._parts.stream.shunt_stats()
+        return replace(
+            stats, packets=stats.packets + shunted.packets, bytes=stats.bytes + shunted.bytes
+        )
 
     def _sensor_rows(self, ns: int) -> list[SensorRow]:
         parts = self._parts
@@ -234,7 +247,7 @@ class Loop:
         self._parts.acts.close()
         for act in self._parts.acts.heard():
             self._parts.outputs.say(act)
-        stats, seconds = self._parts.stream.stats(), time.monotonic() - self._began_s
+        stats, seconds = self._counted(), time.monotonic() - self._began_s
         lost = self._intervals.lost + self._flows.lost + self._packets.lost
         self._report.stats = Stats(
             time_ns=stats.last_ns,

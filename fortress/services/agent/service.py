@@ -33,6 +33,7 @@ from fortress.services.agent.lock import alone
 from fortress.services.agent.ports import Choice, Ports, choose
 from fortress.services.agent.requests import Requests
 from fortress.services.agent.surface import surface
+from fortress.services.agent.taps import Tapping
 from fortress.services.agent.view import Outcome
 from fortress.sinks import Outputs, Sink
 from fortress.sinks.aside import Aside
@@ -79,6 +80,9 @@ def run(watch: Watch, settings: Settings) -> None:
         stack.callback(outputs.close)
         requests = Requests()
         addresses = stack.enter_context(surface(board, board.events, requests, settings))
+        tapping = Tapping(ports.grants[0], load=choice.opener == "own")
+        stack.callback(tapping.close)
+        tapping.join(stream, ports.grants[0])
         acts = Acts(settings.respond, guard)
         stack.callback(acts.close)
         energy = stack.enter_context(EnergySensor(settings.energy, settings.energy_path()))
@@ -95,7 +99,8 @@ def run(watch: Watch, settings: Settings) -> None:
             energy=energy,
             archive=archive,
             acts=acts,
-            notes=(f"capture: {choice.why}",),
+            tapping=tapping,
+            notes=(f"capture: {choice.why}", *([f"no tap: {tapping.why}"] * bool(tapping.why))),
         )
         log.info("watching", interfaces=list(interfaces), why=choice.why, at=list(addresses))
         report = Loop(parts, stop, reload).run()

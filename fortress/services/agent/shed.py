@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-BEHIND_S = 0.5  # a tick that is handed out so late after its end
+BEHIND_S = 0.5  # the loop has not caught up to this within a second
 CALM_S = 0.25
+LOST = 1e-3  # of the packets: more say that the rings are too full
 CALM_SECONDS = 5  # in a row, before more is looked at
 BUSY = 0.6  # of a second spent at work: with twice the flows there would be no time left
 LEAST = 1 / 256
@@ -18,9 +19,12 @@ LEAST = 1 / 256
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """What a second was like: the worst delay of a tick, packets lost, the loop's share of time."""
+    """What a second was like: the least delay of a tick, packets seen and lost, the loop's share of
+    time.
+    """
 
     lag_s: float
+    packets: int
     drops: int
     busy: float
 
@@ -36,12 +40,13 @@ class Shedding:
     def after(self, second: Second) -> bool:
         """Take a second; True when `share` has changed, and `why` says for what reason."""
         before = self.share
-        if second.drops or second.lag_s > BEHIND_S:
+        too_full = second.drops > LOST * (second.packets + second.drops)
+        if too_full or second.lag_s > BEHIND_S:
             self._calm = 0
             self.share = max(self.share / 2, LEAST)
             self.why = (
                 f"{second.drops:,} packets found no room in the rings"
-                if second.drops
+                if too_full
                 else f"the loop was {second.lag_s:.1f} s behind"
             )
         elif self.share < 1.0 and second.lag_s <= CALM_S and second.busy < BUSY:
