@@ -121,7 +121,7 @@ def test_a_blocked_mac_is_not_heard(link: Link, near: int, gate: Gate) -> None:
 
 def test_a_block_ends_in_the_kernel(link: Link, near: int, gate: Gate) -> None:
     gate.attach(near)
-    until_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 3 * 10**9
+    until_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 6 * 10**9
     gate.add([GateEntry(GateKey.parse(FAR), until_boot_ns=until_ns)])
     assert not link.ping(NEAR)
     wait_for_ping(link)
@@ -210,7 +210,7 @@ def test_somebody_elses_program_is_left_alone(
 
 
 def test_a_killed_process_leaves_its_blocks_until_they_are_over(link: Link, near: int) -> None:
-    leave_behind(near, seconds=4.0)
+    leave_behind(near, seconds=6.0)
     assert not link.ping(NEAR)
     wait_for_ping(link)
     ip("link", "set", "dev", "v0", "xdp", "off")
@@ -249,6 +249,8 @@ def test_an_interface_that_is_gone_is_no_error_when_detaching(link: Link, gate: 
 
 @pytest.mark.parametrize("kind", ["lo", "tun"])
 def test_an_interface_without_ethernet_is_left_to_nft(link: Link, gate: Gate, kind: str) -> None:
+    if kind == "tun" and not Path("/dev/net/tun").exists():
+        pytest.skip("needs /dev/net/tun (modprobe tun)")
     with inside(link.near):
         if kind == "tun":  # raw IP, as wwan0 and ppp0 are
             ip("tuntap", "add", "tun9", "mode", "tun")
