@@ -30,7 +30,9 @@ AT_RATE = 300_000  # where CPU is compared
 RATES = (100_000, 200_000, 300_000, 450_000, 700_000, 1_000_000)
 SECONDS = 8.0  # of traffic in each run: more than what fits into a buffer
 SMALL_BYTES = 64
+LONG_BYTES, LONG_FLOWS, LONG_RATE = 1500, 8, 150_000
 ELEPHANT_BYTES = 2 << 30
+LONG = "1,500 bytes, long flows"
 SETTLE_S = 20.0  # at most, until a reader has seen what was sent
 
 
@@ -74,13 +76,20 @@ def _of_nfstream(told: str) -> Seen:
     return Seen(processed, values["packets_dropped_filtered_by_kernel"])
 
 
-# A reader more is a row more: a tap's program, AF_XDP.
+# A reader more is a row more: AF_XDP.
 READERS = {
     reader.name: reader
     for reader in (
         Reader(
             "packet",
             lambda interface: [sys.executable, PROGRAMS / "live_flows.py", interface],
+            "ready",
+            signal.SIGTERM,
+            _of_json,
+        ),
+        Reader(
+            "packet with tap",
+            lambda interface: [sys.executable, PROGRAMS / "live_tapped.py", interface],
             "ready",
             signal.SIGTERM,
             _of_json,
@@ -218,13 +227,13 @@ def wire() -> Iterator[Namespace]:
         yield place
 
 
-def generator() -> list[str | Path]:
-    """The command that sends, up to its interface."""
-    out = OUT / "wire.bpf.o"
+def generator(*flags: str) -> list[str | Path]:
+    """The command that sends, up to its interface; `flags` are of the compiler."""
+    out = OUT / f"wire{'-long' if flags else ''}.bpf.o"
     OUT.mkdir(parents=True, exist_ok=True)
     include = f"-I/usr/include/{_machine()}-linux-gnu"
     words = ["clang-14", "-O2", "-g", "-Wall", "-Werror", "-target", "bpf", include]
-    subprocess.run([*words, "-c", BENCH / "wire.bpf.c", "-o", out], check=True)
+    subprocess.run([*words, *flags, "-c", BENCH / "wire.bpf.c", "-o", out], check=True)
     return [compiled("wire", "-lbpf", "-lelf", "-lz"), out]
 
 
@@ -238,13 +247,23 @@ def small_packets(reader: Reader | None, per_second: int, scratch: Path) -> Run:
     """Packets of 64 bytes, ten a flow, a thousand flows at a time."""
     frames = int((per_second or RATES[-1]) * SECONDS)
     send = [*generator(), "left", str(frames), str(SMALL_BYTES), str(per_second)]
+    return _made(reader, send, f"small, {per_second or 'unpaced'}", scratch)
 
+
+def long_flows(reader: Reader | None, scratch: Path) -> Run:
+    """Packets of 1,500 bytes in a few flows that do not end: elephants without super-frames."""
+    flags = (f"-DACTIVE_FLOWS={LONG_FLOWS}", "-DFLOW_PACKETS=1000000000")
+    words = (str(int(LONG_RATE * SECONDS)), str(LONG_BYTES), str(LONG_RATE))
+    return _made(reader, [*generator(*flags), "left", *words], LONG, scratch)
+
+
+def _made(reader: Reader | None, send: list[str | Path], name: str, scratch: Path) -> Run:
     def traffic(place: Namespace) -> Sent:
         used, told = _spent(place.command(*send), scratch)
         return Sent(int(told.split()[0]), float(told.split()[1]), used)
 
     with wire() as place:
-        return _measure(reader, place, traffic, f"small, {per_second or 'unpaced'}", scratch)
+        return _measure(reader, place, traffic, name, scratch)
 
 
 def elephants(reader: Reader | None, scratch: Path) -> Run:
@@ -359,6 +378,7 @@ def measure(names: list[str], rounds: int) -> dict[str, object]:
         for _ in range(rounds):
             for reader in (None, *(READERS[name] for name in names)):
                 runs.append(small_packets(reader, AT_RATE, scratch))
+                runs.append(long_flows(reader, scratch))
                 runs.append(elephants(reader, scratch))
     return {
         "lossless": {name: best for name, (best, _) in lossless.items()},
@@ -380,15 +400,22 @@ def table(found: dict[str, Any]) -> str:
     """What was found, as Markdown."""
     runs = [Run(**run) for run in found["runs"]]
     lines = [
-        "| reader | packets/s without loss | added CPU s a million small ones | … of elephants |",
-        "| --- | --- | --- | --- |",
+        (
+            "| reader | packets/s without loss | added CPU s a million small ones "
+            "| … of 1,500 bytes in long flows | … of TCP in super-frames |"
+        ),
+        "| --- | --- | --- | --- | --- |",
     ]
     for name, best in found["lossless"].items():
         small = added_us(runs, name, f"small, {AT_RATE}")
-        large = added_us(runs, name, "elephants")
-        cells = [f"{least:.2f} ({middle:.2f})" for middle, least in (small, large)]
-        lines.append(f"| {name} | {best:,} | {cells[0]} | {cells[1]} |")
+        large = [added_us(runs, name, traffic) for traffic in (LONG, "elephants")]
+        cells = " | ".join(f"{least:.2f} ({middle:.2f})" for middle, least in (small, *large))
+        lines.append(f"| {name} | {best:,} | {cells} |")
     return "\n".join(lines)
+
+
+def _is_small(run: Run) -> bool:
+    return run.traffic.startswith("small")
 
 
 def main() -> int:

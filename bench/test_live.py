@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.live import AT_RATE, READERS, elephants, small_packets
+from bench.live import (
+    AT_RATE,
+    LONG,
+    READERS,
+    Run,
+    added_us,
+    elephants,
+    long_flows,
+    small_packets,
+)
 from tests.need import need
 
 TRIES = 3  # neighbours may take the processor away for longer than a ring lasts
@@ -33,3 +42,18 @@ def test_a_transfer_in_super_frames_is_counted_in_packets(tmp_path: Path) -> Non
     run = elephants(READERS["packet"], tmp_path)
     assert run.lost == 0
     assert run.seen >= run.sent
+
+
+def test_the_tap_halves_at_least_what_elephants_cost(tmp_path: Path) -> None:
+    """CPU added over no capture, reader and flow update included, the least of some runs."""
+    runs: list[Run] = []
+    for _ in range(TRIES):
+        runs += [
+            long_flows(reader, tmp_path)
+            for reader in (None, READERS["packet"], READERS["packet with tap"])
+        ]
+        assert all(run.seen + run.lost == run.sent for run in runs if run.reader != "none")
+        plain, tapped = (added_us(runs, name, LONG)[1] for name in ("packet", "packet with tap"))
+        if tapped <= plain / 2:
+            return
+    pytest.fail(f"{tapped:.2f} us a packet with the tap, {plain:.2f} without")

@@ -26,7 +26,7 @@ SAMPLE = ROOT / "samples" / "attack_day.pcap.zst"
 TICKS = 60  # of the sample, for the feature steps
 GROUPS = {
     "parse": r"(parse\w*|bytes|decode)\.h",
-    "flow update": r"(flow_update|flow_table|flow_state|flow_expiry|flow_record|hash)\.[ch]",
+    "flow update": r"(flow_(update|late|table|state|expiry|record)|hash)\.[ch]",
     "export": r"((flow|interval|packet)_columns|community_id|sha1|batch|intervals|packet_rows"
     r"|stream_rows)\.([ch]|def)",
     "stream": r"(stream|stream_packets)\.[ch]",
