@@ -18,6 +18,7 @@ flags=(-std=gnu11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer
 "$python" -m tests.fuzz.seeds $out/seeds
 cp -r $out/seeds/fuzz_capture $out/seeds/fuzz_stream
 for source in core_ext/src/*.c; do
+    [[ $source == */bpf_* ]] && continue # needs libbpf, and reads nothing that a stranger sent
     clang-14 "${flags[@]}" -c "$source" -o "$out/objects/$(basename "$source" .c).o"
 done
 failed=0
