@@ -47,6 +47,16 @@ class Plan:
     new: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked for the targets of a group, from when until when."""
+
+    group: Group
+    session: NeverBlock
+    until_s: float | None
+    since_s: float
+
+
 class Judge:
     """Knows the never-block list, budgets, and whom an operator has pardoned."""
 
@@ -64,8 +74,10 @@ class Judge:
         plan, at = Plan(), 0
         for group in asked.groups:
             self._check_group(group, asker)
+            until_s = None if group.seconds is None else self._clocks.boot_s() + group.seconds
+            wanted = _Wanted(group, session, until_s, self._clocks.wall_s())
             for text in group.targets:
-                block, note = self._judge(text, group, session, held, plan)
+                block, note = self._judge(text, wanted, held, plan)
                 if block is not None:
                     name = block.target.text
                     plan.new += name not in held and name not in plan.put
@@ -116,14 +128,15 @@ class Judge:
         return self._automatic.left()
 
     def _judge(
-        self, text: str, group: Group, session: NeverBlock, held: Mapping[str, Held], plan: Plan
+        self, text: str, wanted: _Wanted, held: Mapping[str, Held], plan: Plan
     ) -> tuple[Held | None, str]:
         """The block that a target gets, or None, and what is to be said of it."""
+        group = wanted.group
         try:
             target = parse_target(text)
         except ValueError as error:
             return None, str(error)
-        if reason := self.never.refusal(target) or session.refusal(target):
+        if reason := self.never.refusal(target) or wanted.session.refusal(target):
             return None, reason
         site = target.kind == "prefix" and target.version == 6 and target.bits == SITE_BITS
         if group.action is Action.QUARANTINE and target.kind == "prefix" and not site:
@@ -139,11 +152,8 @@ class Judge:
             if not self._automatic.spend():
                 most = self._settings.limits.automatic_per_minute
                 return None, f"{target.text}: more than {most} automatic blocks in a minute"
-        until_s = None if group.seconds is None else self._clocks.boot_s() + group.seconds
-        since_s = self._clocks.wall_s()
-        return Held(
-            target, group.action, until_s, since_s, group.why, group.origin, group.signatures
-        ), ""
+        times = wanted.until_s, wanted.since_s
+        return Held(target, group.action, *times, group.why, group.origin, group.signatures), ""
 
     def _automatic_refusal(self, target: Target) -> str:
         if reason := too_short(target, SHORTEST_AUTOMATIC):

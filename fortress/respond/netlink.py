@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
 ROUTE, SOCK_DIAG, NETFILTER = 0, 4, 12
-REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
+REQUEST, ACK, DUMP, _CREATE = 0x1, 0x4, 0x300, 0x400
 NESTED = 0x8000
 _ERROR, _DONE, _OVERRUN = 2, 3, 4
 _HEADER = struct.Struct("=IHHII")
@@ -22,14 +23,17 @@ _TYPE_MASK = 0x3FFF
 _RECEIVE_BYTES = 1 << 16
 _WAIT_S = 5.0
 _RCVBUFFORCE = 33  # beyond net.core.rmem_max, with CAP_NET_ADMIN
+_SNDBUFFORCE = 32
+_SEND_BYTES = 1 << 17  # what any socket may send at once
 _MOST_MESSAGES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One netlink message: its type, the port id it was caused by, and its payload."""
+    """One netlink message: its type, number, the port id it was caused by, and its payload."""
 
     kind: int
+    sequence: int
     port: int
     payload: memoryview
 
@@ -48,6 +52,7 @@ class Netlink:
         self._socket.settimeout(0.0 if groups else _WAIT_S)
         self._sequence = 0
         self._lost = False
+        self._send_bytes = _SEND_BYTES
 
     def fileno(self) -> int:
         """The descriptor, to be waited for."""
@@ -71,6 +76,26 @@ class Netlink:
             if message.kind == _ERROR:
                 _raise_error(message)
                 return
+
+    def batch(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """Send messages (type and payload) as one datagram, the last but one acknowledged: OSError
+        when the kernel refuses any; then it has done none of them.
+        """
+        first = self._sequence + 1
+        whole = bytearray()
+        for at, (kind, payload) in enumerate(messages):
+            flags = REQUEST | _CREATE | (ACK if at == len(messages) - 2 else 0)
+            header = _HEADER.pack(_HEADER.size + len(payload), kind, flags, first + at, 0)
+            whole += header + payload
+            whole += b"\0" * (-len(whole) % 4)
+        self._sequence += len(messages)
+        self._room_to_send(len(whole))
+        self._socket.send(whole)
+        for _ in range(_MOST_MESSAGES):
+            for message in self._receive():
+                if message.kind == _ERROR and message.sequence >= first:
+                    _raise_error(message)
+                    return
 
     def news(self) -> tuple[list[Message], bool]:
         """What groups have told since, and whether something was lost; never waits.
@@ -103,6 +128,12 @@ class Netlink:
     ) -> None:
         self.close()
 
+    def _room_to_send(self, size: int) -> None:
+        if size > self._send_bytes:
+            with suppress(PermissionError):
+                self._socket.setsockopt(socket.SOL_SOCKET, _SNDBUFFORCE, 2 * size)
+            self._send_bytes = 2 * size
+
     def _send(self, kind: int, flags: int, payload: bytes) -> None:
         self._sequence += 1
         header = _HEADER.pack(_HEADER.size + len(payload), kind, flags, self._sequence, 0)
@@ -133,10 +164,10 @@ def attributes(payload: memoryview) -> dict[int, memoryview]:
 def _messages(data: bytes) -> Iterator[Message]:
     view, at = memoryview(data), 0
     while at + _HEADER.size <= len(data):
-        length, kind, _, _, port = _HEADER.unpack_from(data, at)
+        length, kind, _, sequence, port = _HEADER.unpack_from(data, at)
         if length < _HEADER.size or at + length > len(data):
             return
-        yield Message(kind, port, view[at + _HEADER.size : at + length])
+        yield Message(kind, sequence, port, view[at + _HEADER.size : at + length])
         at += (length + 3) & ~3
 
 

@@ -98,12 +98,12 @@ def changed(
     ignore a new time for an element that is there, and because it may have expired a moment ago.
     """
     lines: list[str] = []
-    nets = sorted({_container(one.target) for one in changes} & set(NETS))
-    entries = [one for one in prefixes() if _container(one.target) in nets] if nets else []
+    nets = sorted({container(one.target) for one in changes} & set(NETS))
+    entries = [one for one in prefixes() if container(one.target) in nets] if nets else []
     for family in _families(place):
         local = family == "netdev"
         mine = [one for one in changes if not local or place.is_local(one.target)]
-        lines += _hash_changes(family, [one for one in mine if _container(one.target) in _HASHES])
+        lines += _hash_changes(family, [one for one in mine if container(one.target) in _HASHES])
         for name in nets:
             for prefix in ("", "limit_"):
                 lines.append(f"flush set {family} {TABLE} {prefix}{name}\n")
@@ -119,7 +119,7 @@ def feeds_loaded(feeds: Sequence[Feed]) -> str:
         for target in feed.targets:
             name = f"{'addr' if target.kind == 'addr' else 'net'}{target.version}"
             known = left_ms[name].get(target, 0)
-            left_ms[name][target] = max(known, _milliseconds(feed.left_s))
+            left_ms[name][target] = max(known, milliseconds(feed.left_s))
     lines = []
     for name, elements in left_ms.items():
         lines.append(f"flush set inet {TABLE} feed_{name}\n")
@@ -293,7 +293,7 @@ def _hash_changes(family: str, changes: Sequence[Change]) -> Iterator[str]:
             leaving.setdefault(name, []).append((key, value))
         if change.after is not None:
             name, value = _slot(change.target, change.after)
-            timed = _timed(key, _milliseconds(change.left_s))
+            timed = _timed(key, milliseconds(change.left_s))
             coming.setdefault(name, []).append(timed + value)
     for name, gone in leaving.items():
         yield _add(family, name, (key + value for key, value in gone))
@@ -310,11 +310,11 @@ def _all_elements(family: str, entries: Iterable[Entry]) -> Iterator[str]:
         if name.removeprefix("limit_") in NETS:
             nets.setdefault(name, []).append((entry.target, entry.left_s))
         else:
-            key = _timed(_key(entry.target), _milliseconds(entry.left_s))
+            key = _timed(_key(entry.target), milliseconds(entry.left_s))
             slots.setdefault(name, []).append(key + value)
     for name, prefixes in nets.items():
         left = dict(prefixes)
-        slots[name] = [_timed(t.text, _milliseconds(left[t])) for t in cover(prefixes)]
+        slots[name] = [_timed(t.text, milliseconds(left[t])) for t in cover(prefixes)]
     for name, elements in slots.items():
         yield _add(family, name, elements)
 
@@ -328,7 +328,8 @@ def _families(place: Place) -> tuple[str, ...]:
     return FAMILIES if place.ports else FAMILIES[:1]
 
 
-def _container(target: Target) -> str:
+def container(target: Target) -> str:
+    """The map or set, of those in CONTAINERS, that holds a target."""
     if target.kind == "mac":
         return "mac"
     if target.kind == "addr":
@@ -340,7 +341,7 @@ def _container(target: Target) -> str:
 
 def _slot(target: Target, action: Action) -> tuple[str, str]:
     """The set or map that holds a target for an action, and what follows its key there."""
-    name = _container(target)
+    name = container(target)
     if action is Action.LIMIT:
         return f"limit_{name}", ""
     return name, "" if name in NETS else f" : {_VERDICTS[action]}"
@@ -348,14 +349,14 @@ def _slot(target: Target, action: Action) -> tuple[str, str]:
 
 def _key(target: Target) -> str:
     bits = target.text.partition("/")
-    return bits[0] if _container(target) == "site6" else target.text
+    return bits[0] if container(target) == "site6" else target.text
 
 
 def _timed(key: str, left_ms: int) -> str:
     return f"{key} timeout {left_ms}ms" if left_ms else key
 
 
-def _milliseconds(left_s: float | None) -> int:
+def milliseconds(left_s: float | None) -> int:
     """Whole milliseconds, at least one; 0 stands for no end."""
     return 0 if left_s is None else max(1, round(left_s * 1000))
 

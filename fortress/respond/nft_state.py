@@ -8,7 +8,7 @@ Numbers are those of linux/netfilter/nf_tables.h.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fortress.errors import GuardError
@@ -72,6 +72,10 @@ class NftState:
             told = attributes(payload[4:])
             for member in _members(told.get(_LIST_ELEMENTS, memoryview(b""))):
                 yield _element(member)
+
+    def transact(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        """Make one transaction of messages, from its begin to its end; OSError when refused."""
+        self._netlink.batch(messages)
 
     def close(self) -> None:
         """Close the socket."""

@@ -3,18 +3,26 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fortress.errors import GuardError
-from fortress.respond import nft_rules
+from fortress.respond import nft_elements, nft_rules
 from fortress.respond.backend import Change, Desired, Entry, Feed, Place
 from fortress.respond.block import Target, target_between
 from fortress.respond.libnftables import Nft, NftError
-from fortress.respond.nft_rules import CONTAINERS, MARKER, NETS, TABLE, Layout
+from fortress.respond.nft_rules import CONTAINERS, MARKER, NETS, TABLE, Layout, container
 from fortress.respond.nft_state import Element, NftState, intervals, refuse_foreign_tables
 from fortress.verdict import Action
 
+_FULL = "the set is full: remove blocks, or raise limits.most_blocks"
+_REMEDIES = {
+    errno.ENFILE: _FULL,
+    errno.ENOSPC: _FULL,
+    errno.EPERM: "run the guard with CAP_NET_ADMIN (as root)",
+    errno.ENOENT: "our tables are gone: the guard restores them, ask again",
+}
 _HOST_BITS = {"site6": (1 << 64) - 1}
 
 
@@ -53,8 +61,18 @@ class NftBackend:
 
     def apply(self, changes: Sequence[Change], prefixes: Callable[[], Iterable[Entry]]) -> None:
         """Apply changes in one transaction."""
-        if text := nft_rules.changed(changes, prefixes, self._place):
+        if not any(container(one.target) in NETS for one in changes):
+            self._apply_elements(changes)
+        elif text := nft_rules.changed(changes, prefixes, self._place):
             self._nft.run(text)
+
+    def _apply_elements(self, changes: Sequence[Change]) -> None:
+        try:
+            if batch := nft_elements.messages(changes, self._place):
+                self._state.transact(batch)
+        except OSError as error:
+            remedy = _REMEDIES.get(error.errno or 0, "`fortress guard status` tells its view")
+            raise NftError(f"nft: {error.strerror or error}", remedy) from error
 
     def load_feeds(self, feeds: Sequence[Feed]) -> None:
         """Replace all entries of block lists in one transaction."""
