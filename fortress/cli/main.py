@@ -15,6 +15,7 @@ from fortress.cli import (
     block,
     columns,
     config,
+    devices,
     doctor,
     flows,
     guard,
@@ -27,7 +28,10 @@ from fortress.cli.options import Formatter, ask_for_more
 from fortress.cli.running import INTERRUPTED
 from fortress.errors import FortressError
 
-COMMANDS = (up, replay, flows, agent, guard, block, powercap, model, config, doctor, columns)
+COMMANDS = (
+    *(up, replay, flows, agent, guard, block, devices, powercap),
+    *(model, config, doctor, columns),
+)
 
 GARBAGE_AFTER = 50_000  # containers more than before
 

@@ -233,6 +233,7 @@ class Settings(_Section):
     metrics: Metrics = Metrics()
     control: Control = Control()
     archive: Archive = Archive()
+    devices: Devices = Devices()
     energy: Energy = Energy()
     respond: Respond = Respond()
     log: Log = Log()

@@ -16,7 +16,8 @@ from types import TracebackType
 
 from fortress.devices.words import mac_of
 
-_NEWNEIGH, _DELNEIGH, _GETNEIGH = 28, 29, 30
+_NEWNEIGH, _DELNEIGH, _GETNEIGH, _GETLINK = 28, 29, 30, 18
+_IFINFOMSG, _IFLA_ADDRESS = 16, 1
 _GROUP = 1 << 2  # RTNLGRP_NEIGH
 _ERROR, _DONE = 2, 3
 _REQUEST_DUMP = 0x301
@@ -64,18 +65,15 @@ class Neighbours:
 
     def all(self) -> Iterator[Neighbour]:
         """Every entry of the table now; OSError when the kernel cannot be asked."""
-        payload = _NDMSG.pack(0, 0, 0, 0, 0)
-        head = _HEADER.pack(_HEADER.size + len(payload), _GETNEIGH, _REQUEST_DUMP, 1, 0)
-        self._ask.send(head + payload)
-        for _ in range(_MOST_READS):
-            for kind, payload_view in _messages(self._ask.recv(_RECEIVE_BYTES)):
-                if kind == _DONE:
-                    return
-                if kind == _ERROR:
-                    (number,) = struct.unpack_from("=i", payload_view)
-                    raise OSError(-number, os.strerror(-number))
-                if (found := parse_neighbour(kind, payload_view)) is not None:
-                    yield found
+        for kind, payload in self._dump(_GETNEIGH, _NDMSG.pack(0, 0, 0, 0, 0)):
+            if (found := parse_neighbour(kind, payload)) is not None:
+                yield found
+
+    def own_macs(self) -> Iterator[str]:
+        """MACs of this machine's interfaces; OSError when the kernel cannot be asked."""
+        for _, payload in self._dump(_GETLINK, bytes(_IFINFOMSG)):
+            with suppress(ValueError):
+                yield mac_of(dict(_attributes(payload[_IFINFOMSG:])).get(_IFLA_ADDRESS, b""))
 
     def news(self) -> tuple[list[Neighbour], bool]:
         """What has changed since, and whether something was lost (then ask for all).
@@ -111,6 +109,18 @@ class Neighbours:
     def forget_names(self) -> None:
         """Looks names of interfaces up anew: they may have changed."""
         self._names.clear()
+
+    def _dump(self, asked: int, body: bytes) -> Iterator[tuple[int, memoryview]]:
+        head = _HEADER.pack(_HEADER.size + len(body), asked, _REQUEST_DUMP, 1, 0)
+        self._ask.send(head + body)
+        for _ in range(_MOST_READS):
+            for kind, payload in _messages(self._ask.recv(_RECEIVE_BYTES)):
+                if kind == _DONE:
+                    return
+                if kind == _ERROR:
+                    (number,) = struct.unpack_from("=i", payload)
+                    raise OSError(-number, os.strerror(-number))
+                yield kind, payload
 
     def close(self) -> None:
         """Close both."""

@@ -105,21 +105,28 @@ class DeviceTable:
         return len(self._passing) + len(self._staying)
 
     def load(self, devices: Iterable[Device]) -> None:
-        """Takes in devices as they were stored; nothing of it is told to the store again."""
+        """Takes in devices as they were stored, beside what is known of them already."""
         for one in sorted(devices, key=lambda one: one.last_seen_ns or 0):
             known = self._find(one.mac)
             if known is None:
                 return
             known.stored = True
-            known.name, known.host_name, known.interface = one.name, one.host_name, one.interface
-            known.first_seen_ns, known.last_seen_ns = one.first_seen_ns, one.last_seen_ns
+            known.name = one.name
+            known.host_name = known.host_name or one.host_name
+            known.interface = known.interface or one.interface
+            firsts = [ns for ns in (known.first_seen_ns, one.first_seen_ns) if ns is not None]
+            lasts = [ns for ns in (known.last_seen_ns, one.last_seen_ns) if ns is not None]
+            known.first_seen_ns = min(firsts, default=None)
+            known.last_seen_ns = max(lasts, default=None)
             known.told_seen_ns = one.last_seen_ns or 0
-            known.lease_until_s = one.lease_until_s
-            known.vendor_class, known.fingerprint = one.vendor_class, one.fingerprint
-            for address in reversed(one.addresses[:MOST_ADDRESSES]):
-                known.addresses[address] = None
+            if known.lease_until_s is None:
+                known.lease_until_s = one.lease_until_s
+            known.vendor_class = known.vendor_class or one.vendor_class
+            known.fingerprint = known.fingerprint or one.fingerprint
+            heard = list(known.addresses)
+            stored = [text for text in reversed(one.addresses) if text not in known.addresses]
+            known.addresses = OrderedDict.fromkeys((*stored, *heard)[-MOST_ADDRESSES:])
             self._place(known)
-        self._changed.clear()
 
     def keep(self, macs: Iterable[str]) -> None:
         """These never make room: they have a policy."""

@@ -13,11 +13,6 @@ from fortress.devices.neighbours import Neighbour, Neighbours
 from fortress.devices.table import DeviceTable
 from fortress.errors import InputError
 
-LEASES = (
-    Path("/var/lib/misc/dnsmasq.leases"),
-    Path("/var/lib/dnsmasq/dnsmasq.leases"),
-    Path("/run/dnsmasq/dnsmasq.leases"),
-)
 LEASES_EVERY_S = 2.0
 ALL_EVERY_S = 300.0  # confirmations of known neighbours are not all told
 
@@ -25,14 +20,14 @@ ALL_EVERY_S = 300.0  # confirmations of known neighbours are not all told
 class DeviceWatch:
     """Watches neighbours and leases; used as a context.
 
-    `interfaces` names where devices are; none: everywhere. Wait for `fileno()` for at most
-    `LEASES_EVERY_S`, then call `look()`.
+    `interfaces` names where devices are; none: everywhere but where a default route leads. Wait
+    for `fileno()` for at most `LEASES_EVERY_S`, then call `look()`.
     """
 
     def __init__(
         self,
         table: DeviceTable,
-        leases: Iterable[Path] = LEASES,
+        leases: Iterable[Path],
         interfaces: Iterable[str] = (),
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -42,6 +37,8 @@ class DeviceWatch:
         self._clock_ns = clock_ns
         self._neighbours = Neighbours()
         self._marks: object = None
+        self._outside: frozenset[str] = frozenset()
+        self.own_macs: frozenset[str] = frozenset()
         self._all_due_s = self._leases_due_s = 0.0
 
     def fileno(self) -> int:
@@ -57,11 +54,19 @@ class DeviceWatch:
         if lost or now_s >= self._all_due_s:
             self._neighbours.forget_names()
             self._all_due_s = now_s + ALL_EVERY_S
+            self._outside = outside()
+            self.own_macs = frozenset(self._neighbours.own_macs())
             self._take(self._neighbours.all())
         self._take(news)
         if now_s >= self._leases_due_s:
             self._leases_due_s = now_s + LEASES_EVERY_S
             self._look_at_leases()
+
+    def is_inside(self, interface: str) -> bool:
+        """Whether devices are to be looked for there."""
+        if self._interfaces:
+            return interface in self._interfaces
+        return interface not in self._outside
 
     def close(self) -> None:
         """Stop watching."""
@@ -79,24 +84,49 @@ class DeviceWatch:
         now_ns = self._clock_ns()
         for one in told:
             interface = self._neighbours.interface(one.ifindex)
-            if not self._interfaces or interface in self._interfaces:
+            if self.is_inside(interface):
                 self.table.see_neighbour(one, interface, now_ns)
 
     def _look_at_leases(self) -> None:
         marks = tuple(file_mark(file) for file in self._files)
         if marks == self._marks:
             return
-        self._marks = marks
+        first, self._marks = self._marks is None, marks
+        if first and not any(marks):  # nothing is known of leases
+            return
         leases: list[Lease] = []
         troubles: list[str] = []
+        unread = False
         for file in self._files:
             try:
                 found = read_leases(file)
             except InputError as error:
                 troubles.append(str(error))
+                unread = True
                 continue
             leases += found.leases
             if found.damaged:
                 troubles.append(f"{file}: {found.damaged} lines left out, {found.damages[0]}")
-        self.table.leases(leases)
         self.troubles = tuple(troubles)
+        if unread:  # its leases may go on
+            return
+        self.table.leases(leases)
+
+
+def outside(proc: Path = Path("/proc/thread-self/net")) -> frozenset[str]:
+    """Interfaces that a default route leads out of, as the kernel's tables in /proc tell."""
+    found = set()
+    for words in _rows(proc / "route"):
+        if len(words) >= 8 and words[1] == words[7] == "00000000":
+            found.add(words[0])
+    for words in _rows(proc / "ipv6_route"):
+        if len(words) >= 10 and words[0] == "0" * 32 and words[1] == "00" and words[-1] != "lo":
+            found.add(words[-1])
+    return frozenset(found)
+
+
+def _rows(file: Path) -> list[list[str]]:
+    try:
+        return [line.split() for line in file.read_text(encoding="ascii").splitlines()]
+    except (OSError, ValueError):
+        return []

@@ -111,6 +111,8 @@ def test_a_watch_sees_neighbours_and_leases_as_they_come(tmp_path: Path) -> None
             until(lambda: watch.look() or len(table) == 3)
             names = {one.mac: one.host_name for one in table.devices()}
             assert names == {MAC: "", OTHER: "tv [2J", "02:00:5e:00:77:68": ""}
+            assert watch.is_inside("left")
+            assert not watch.is_inside("right")
             assert watch.troubles == (
                 f"{leases}: 1 lines left out, line 2: 1 words, not at least 4",
             )
@@ -136,3 +138,17 @@ def test_a_flood_of_neighbours_overruns_the_socket_and_the_table_is_asked_anew()
             watch.look()
             assert len(table) == 512
             assert table.evicted > 0
+
+
+def test_who_is_where_the_default_route_leads_is_no_device_of_ours() -> None:
+    need("netns")
+    with new_namespace() as space:
+        space.veth("left", "right")
+        space.ip("addr add 198.51.100.1/24 dev right")
+        space.ip("route add default via 198.51.100.66 dev right")
+        space.ip("neigh add 198.51.100.66 lladdr 02:00:5e:00:51:66 dev right nud permanent")
+        space.ip("neigh add 192.168.77.66 lladdr 02:00:5e:00:77:66 dev left nud permanent")
+        table = DeviceTable()
+        with space.entered(), DeviceWatch(table, []) as watch:
+            watch.look()
+        assert [one.mac for one in table.devices()] == [MAC]
