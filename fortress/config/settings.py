@@ -179,6 +179,31 @@ class Archive(_Section):
     )
 
 
+class Devices(_Section):
+    """Who is on the network."""
+
+    enabled: bool = Field(default=True, description="whether the live agent keeps devices")
+    interfaces: tuple[str, ...] = Field(
+        default=(),
+        description="where devices are; none = everywhere but where a default route leads",
+    )
+    leases: tuple[Path, ...] = Field(
+        default=(
+            Path("/var/lib/misc/dnsmasq.leases"),
+            Path("/var/lib/dnsmasq/dnsmasq.leases"),
+            Path("/run/dnsmasq/dnsmasq.leases"),
+        ),
+        description="dnsmasq's lease files; one that is not there is passed over",
+    )
+    vendors: Path = Field(
+        default=Path("/usr/share/ieee-data"),
+        description="folder of IEEE's oui.csv, mam.csv and oui36.csv (Debian's ieee-data)",
+    )
+    most: int = Field(
+        default=4096, ge=16, le=65_536, description="devices that are known; the oldest make room"
+    )
+
+
 class Energy(_Section):
     """What the machine draws."""
 
