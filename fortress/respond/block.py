@@ -141,7 +141,7 @@ def _plain_address(text: str) -> Target | None:
     try:
         if ":" in text:
             packed = socket.inet_pton(socket.AF_INET6, text)
-            if packed[:12] == b"\0" * 10 + b"\xff\xff":
+            if packed[:10] == bytes(10):  # mapped IPv4, and forms that have more than one text
                 return None
             number = int.from_bytes(packed)
             name = socket.inet_ntop(socket.AF_INET6, packed)

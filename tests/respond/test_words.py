@@ -17,6 +17,7 @@ from fortress.respond.messages import Add, Group
 from fortress.respond.never_block import NeverBlock, spare
 from fortress.respond.plain import Misread, plain, read
 from fortress.verdict import Action
+from tests.need import ROOT
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ GROUP = '{"action":3,"seconds":1,"why":"","origin":"operator","targets":["1.2.3.
         ('{"verb":["hello"]}', "is none of"),
         ('{"verb":"hello","verb":"undo"}', "a key is there twice"),
         ('{"verb":"hello","extra":1}', "extra: there is no such key"),
-        ('{"verb":"explain","targt":"1.2.3.4"}', "targt: there is no such key; did you mean"),
+        ('{"verb":"explain","targets":"1.2.3.4"}', "targets: there is no such key; did you mean"),
         ('{"verb":"explain"}', "target: is missing"),
         ('{"verb":"explain","target":7}', "target: wants text, not 7"),
         ('{"verb":"explain","target":"\\u0007"}', "characters that do not print"),
@@ -252,3 +253,15 @@ def test_a_block_is_made_of_text_that_names_a_target() -> None:
     block = make_block("::ffff:1.2.3.4", Action.BLOCK, 60, why="w", origin="operator")
     assert (block.target, block.kind) == ("1.2.3.4", "addr")
     assert parse_target("1.2.3.4") == Target("1.2.3.4", "addr", 4, 0x01020304, 0x01020304)
+
+
+def test_the_page_of_the_guard_names_every_setting() -> None:
+    page = (ROOT / "docs" / "respond.md").read_text()
+    values = plain(GuardSettings())
+    keys = {
+        f"{name}.{key}" for name, part in values.items() if isinstance(part, dict) for key in part
+    }
+    keys |= {name for name, part in values.items() if not isinstance(part, dict)} | {
+        "feeds.NAME.most"
+    }
+    assert {key for key in keys if f"| `{key}` |" not in page} == set()
