@@ -94,6 +94,19 @@ typedef struct {
 	char interface[16];
 } fx_packet_port;
 
+/* An AF_XDP socket on a queue of an interface, with the memory that its frames are in. */
+typedef struct {
+	int fd;
+	int memory_fd;
+	int look_fd; /* asks how the interface is */
+	int ifindex;
+	uint32_t queue;
+	uint32_t frames; /* in the memory, and in each ring */
+	uint32_t frame_bytes; /* of the memory, for each */
+	uint32_t is_zero_copy;
+	char interface[16];
+} fx_xsk_port;
+
 /* How a port of a live source does. */
 typedef struct {
 	char interface[16]; /* its name now */
@@ -149,6 +162,22 @@ int fx_packet_port_filter(const fx_packet_port *port, int filter_fd);
 int fx_source_open_packet(const fx_packet_port *ports, int count, fx_source **out);
 /* Puts another port in the place of a number; the descriptor of the old one is closed. */
 int fx_source_replace_port(fx_source *source, int number, const fx_packet_port *port);
+/*
+ * AF_XDP takes frames away from the kernel: 0 if the interface is one that the kernel does nothing with; else -EBUSY
+ * and words that say what it does.
+ */
+int fx_xsk_check(const char *interface);
+/* How many queues the interface receives on. */
+int fx_xsk_queues(const char *interface);
+/* Makes a socket whole, which needs CAP_NET_RAW. `frames`: a power of two. */
+int fx_xsk_port_open(const char *interface, uint32_t queue, uint32_t frames, fx_xsk_port *out);
+/*
+ * Gives the interface's frames to the ports: the program and the map of bpf/xsk.bpf.c. A descriptor, on which it hangs:
+ * when the last copy of it is closed the interface is as before. *is_generic: not in the driver.
+ */
+int fx_xsk_attach(const fx_xsk_port *ports, int count, int program_fd, int map_fd, int *is_generic);
+/* Reads ports, which needs no capability; the source has its own copies of the descriptors. */
+int fx_source_open_xsk(const fx_xsk_port *ports, int count, fx_source **out);
 /* Of live sources: up to `capacity` states, how many there are. */
 int fx_source_ports(fx_source *source, fx_port_state *out, int capacity);
 void fx_source_stop(fx_source *source);

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AF_XDP: frames of a mirror (SPAN) port, which the kernel then never sees.
+
+Opening a port needs CAP_NET_RAW, CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and CAP_IPC_LOCK or a
+limit of locked memory (LimitMEMLOCK=) as large as its frames; reading it needs nothing. All of a
+port is descriptors: who may open it hands them to who may not.
+"""
+
+import errno
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+from fortress_core._native import ffi, lib
+from fortress_core.live import RING_BUDGET_BYTES, PortError
+
+if TYPE_CHECKING:
+    from fortress_core.capture import Stream, StreamOptions
+
+FRAMES: Final = 16384  # of each queue; fewer are lost to a reader that has to wait for a processor
+
+_REMEDIES: Final = {
+    errno.EPERM: "let `fortress guard` open it, or run with CAP_NET_RAW, CAP_BPF and CAP_NET_ADMIN",
+    errno.EBUSY: "AF_XDP takes an interface's frames away from the kernel and is for mirror ports "
+    "alone: use the packet source here, or take from the interface what the kernel does with it "
+    "(IPv6: sysctl net.ipv6.conf.NAME.disable_ipv6=1)",
+    errno.EEXIST: "take it off (`ip link set dev NAME xdp off`), or use the packet source",
+    errno.ENODEV: "`ip link` lists the interfaces of this network namespace",
+    errno.EPFNOSUPPORT: "use the packet source",
+    errno.EMSGSIZE: "make the MTU smaller, or use the packet source",
+    errno.ERANGE: "choose a power of two, 16384 or more where frames are many",
+    errno.ENOBUFS: "raise the limit of locked memory (LimitMEMLOCK= in its unit), or fewer frames",
+    errno.ENOMEM: "raise the limit of locked memory (LimitMEMLOCK= in its unit), or fewer frames",
+    errno.EAFNOSUPPORT: "needs a kernel with CONFIG_XDP_SOCKETS; use the packet source",
+    errno.EOPNOTSUPP: "use the packet source",
+    errno.EINVAL: "use the packet source",
+    errno.EBADF: "open the port anew",
+    errno.EALREADY: "open the port anew",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class XdpQueue:
+    """An AF_XDP socket on a queue of an interface; the fields of fx_xsk_port in include/fx/abi.h.
+
+    `frames` of `frame_bytes` lie in the memory behind `memory_fd`; `look_fd` asks for the
+    interface's state.
+    """
+
+    fd: int
+    memory_fd: int
+    look_fd: int
+    ifindex: int
+    queue: int
+    frames: int
+    frame_bytes: int
+    is_zero_copy: int
+    interface: str
+
+
+@dataclass(slots=True)
+class XdpPort:
+    """All queues of an interface, and what its frames' way to them hangs on (`link_fd`)."""
+
+    queues: tuple[XdpQueue, ...]
+    link_fd: int
+    mode: Literal["native", "generic"]
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """The descriptors that whoever reads the port needs copies of, the link's last."""
+        return (
+            *(fd for q in self.queues for fd in (q.fd, q.memory_fd, q.look_fd)),
+            self.link_fd,
+        )
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory its frames take."""
+        return sum(queue.frames * queue.frame_bytes for queue in self.queues)
+
+    def close(self) -> None:
+        """Give it back; the interface is as before when nobody else has copies."""
+        for fd in self.fds:
+            if fd >= 0:
+                os.close(fd)
+        self.queues, self.link_fd = (), -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def xdp_refusal(interface: str) -> str:
+    """Why AF_XDP may not have the interface, "" where it may; needs no capability."""
+    code = lib.fx_xsk_check(os.fsencode(interface))
+    return "" if code == 0 else _words()
+
+
+def open_xdp_port(
+    interface: str, *, frames: int = FRAMES, budget_bytes: int = RING_BUDGET_BYTES
+) -> XdpPort:
+    """A port on every queue of an interface, in its driver and without copies where that can be.
+
+    Raises PortError, then nothing is left open: where the interface has an address, a route or a
+    master, where capabilities are missing, where the frames would take more than the budget.
+    """
+    from fortress_core.bpf_object import BpfError, BpfObject
+
+    name = os.fsencode(interface)
+    _check(lib.fx_xsk_check(name))
+    queues = _check(lib.fx_xsk_queues(name))
+    native = ffi.new("fx_xsk_port[]", queues)
+    port = XdpPort((), -1, "native")
+    try:
+        for number in range(queues):
+            _check(lib.fx_xsk_port_open(name, number, frames, ffi.addressof(native, number)))
+            port.queues += (_queue(native[number]),)
+            _keep_budget(port, queues, budget_bytes)
+        generic = ffi.new("int *")
+        with BpfObject.load("xsk") as loaded:
+            program, sockets = loaded.program_fd("fortress_xsk"), loaded.map_fd("sockets")
+            port.link_fd = _check(lib.fx_xsk_attach(native, queues, program, sockets, generic))
+        port.mode = "generic" if generic[0] else "native"
+    except BpfError as error:
+        port.close()
+        raise PortError(f"{interface}: {error.what}", error.remedy) from error
+    except BaseException:
+        port.close()
+        raise
+    return port
+
+
+def open_xdp(
+    port: XdpPort,
+    *,
+    options: "StreamOptions | None" = None,
+    batch_packets: int = 4096,
+    flow_columns: Iterable[str] | None = None,
+    interval_columns: Iterable[str] | None = None,
+    packet_columns: Iterable[str] | None = None,
+) -> "Stream":
+    """A stream over what the port sees from now on; needs no capability.
+
+    A port is read once. It stays the caller's to close, but its `link_fd` must stay open somewhere
+    as long as the stream is read. Stamps are of the frames' arrival, where the driver lets the
+    program write them, else of their reading. Raises PortError, ValueError as open_capture does.
+    """
+    from fortress_core.capture import stream_over
+
+    native = ffi.new("fx_xsk_port[]", len(port.queues))
+    for out, queue in zip(native, port.queues, strict=True):
+        for field in fields(XdpQueue):
+            value = getattr(queue, field.name)
+            setattr(out, field.name, os.fsencode(value) if field.name == "interface" else value)
+    source = ffi.new("fx_source **")
+    _check(lib.fx_source_open_xsk(native, len(port.queues), source))
+    return stream_over(
+        source[0], options, batch_packets, packet_columns, flow_columns, interval_columns
+    )
+
+
+def _queue(native: Any) -> XdpQueue:
+    values = {field.name: getattr(native, field.name) for field in fields(XdpQueue)}
+    return XdpQueue(**values | {"interface": os.fsdecode(ffi.string(native.interface))})
+
+
+def _keep_budget(port: XdpPort, queues: int, budget_bytes: int) -> None:
+    needed = port.memory_bytes // len(port.queues) * queues
+    if needed > budget_bytes:
+        raise PortError(
+            f"{port.queues[0].interface}: frames of {queues} queues take {needed} bytes, the "
+            f"budget is {budget_bytes}",
+            "have it receive on fewer queues (`ethtool -L NAME combined 1`), or fewer frames",
+        )
+
+
+def _words() -> str:
+    return os.fsdecode(ffi.string(lib.fx_last_error()))
+
+
+def _check(code: int) -> int:
+    if code < 0:
+        raise PortError(_words(), _REMEDIES.get(-code, "see the kernel's log (`dmesg`)"))
+    return code
