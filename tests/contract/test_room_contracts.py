@@ -18,7 +18,16 @@ sys.exit(lint_imports(no_cache=True))
 @pytest.fixture
 def rooms(tmp_path: Path) -> Path:
     """A package with Fortress's rooms, their modules empty, and Fortress's contracts."""
-    named = ("cli", "services", "store", "features", "training", "respond", "qsecbit/detectors")
+    named = (
+        "cli",
+        "services",
+        "store",
+        "features",
+        "training",
+        "respond",
+        "devices",
+        "qsecbit/detectors",
+    )
     for room in named:
         folder = tmp_path / "fortress" / room
         folder.mkdir(parents=True)
@@ -54,6 +63,8 @@ def test_empty_rooms_keep_all_contracts(rooms: Path) -> None:
         ("features/x", "import sklearn.ensemble", "Only training imports what trains"),
         ("cli/x", "import torch", "Only training imports what trains"),
         ("store/x", "import numpy", "The store does without numerics and the C core"),
+        ("respond/x", "import numpy", "What runs with privileges does without numerics"),
+        ("respond/x", "import pydantic", "What runs with privileges does without numerics"),
         ("qsecbit/detectors/a", "import fortress.qsecbit.detectors.b", "Detectors do not know"),
         ("services/web", "import fortress.services.agent", "Services do not know each other"),
     ],
