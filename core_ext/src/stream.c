@@ -95,6 +95,8 @@ static int next_block(struct fx_stream *s, fx_batch *b)
 
 	fx_stream_put_packets(s, b);
 	count = fx_stream_refill(s);
+	if (count != FX_SOURCE_CLOCK_STEP)
+		s->folds_by_ns = s->source->stamps_minus_monotonic_ns;
 	if (count > 0)
 		return 0;
 	if (count == 0) {

@@ -31,6 +31,7 @@ struct fx_stream {
 	fx_source *source;
 	fx_stream_options options;
 	struct fx_flow_table table;
+	fx_i64 folds_by_ns; /* a stamp less CLOCK_MONOTONIC, as it was before a clock step */
 	enum fx_stream_phase phase;
 	fx_i64 now_ns; /* the highest stamp since the clock was last set back */
 	fx_i64 tick_ns;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the tap counted becomes the flows': at the end of every tick, and when a flow ends. Its stamps are of the
- * monotonic clock; the source says what lies between that and its own.
+ * monotonic clock; the source says what lies between that and its own. At a clock step that is still what it was before, so
+ * that no flow holds the step.
  */
 #include <errno.h>
 
@@ -47,7 +48,7 @@ static void fold(struct fx_stream *s, fx_u32 slot)
 
 	if (fx_shunt_read(s->table.shunt, slot, &counts))
 		fx_flow_fold(&s->table, owner >> 1, (int)(owner & 1), &counts,
-			     counts.last_ns + s->source->stamps_minus_monotonic_ns);
+			     counts.last_ns + s->folds_by_ns);
 }
 
 void fx_stream_fold(struct fx_stream *s)

@@ -3,18 +3,11 @@
  * Slots of shunted directions over real maps: what is taken, read, let pass, given back, and used again. The test counts
  * as the filter does. Where this process may not make maps it says so and ends well.
  */
-#include "shunt.h"
+#include "tap_maps.h"
 
-#include <errno.h>
-#include <linux/bpf.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { SLOTS = 8 };
+enum { SLOTS = TAP_SLOTS };
 
 static int failures;
 
@@ -24,19 +17,6 @@ static void expect(int is_true, const char *what)
 		return;
 	fprintf(stderr, "not so: %s\n", what);
 	failures++;
-}
-
-static int make_map(fx_u32 type, fx_u32 key, fx_u32 value, fx_u32 flags)
-{
-	union bpf_attr a;
-
-	memset(&a, 0, sizeof(a));
-	a.map_type = type;
-	a.key_size = key;
-	a.value_size = value;
-	a.max_entries = SLOTS;
-	a.map_flags = flags;
-	return (int)syscall(SYS_bpf, BPF_MAP_CREATE, &a, sizeof(a));
 }
 
 /* The slot of a key as the filter finds it, FX_NO_SHUNT without one. */
@@ -171,26 +151,16 @@ static void test_after_another(int keys, int slots, struct fx_shunt_slot *memory
 
 int main(void)
 {
-	int keys = make_map(BPF_MAP_TYPE_HASH, sizeof(struct fx_shunt_key), sizeof(fx_u32), 0);
-	int slots = make_map(BPF_MAP_TYPE_ARRAY, sizeof(fx_u32), sizeof(struct fx_shunt_slot),
-			     BPF_F_MMAPABLE);
-	struct fx_shunt_slot *memory;
+	struct tap_maps maps;
 	struct fx_shunt *h;
 
-	if (keys < 0 || slots < 0) {
-		printf("no maps here: %s\n", strerror(errno));
+	if (!make_tap_maps(&maps))
 		return 0;
-	}
-	memory = mmap(NULL, SLOTS * sizeof(*memory), PROT_READ | PROT_WRITE, MAP_SHARED, slots, 0);
-	if (memory == MAP_FAILED)
-		return 2;
-	expect(fx_shunt_open(slots, keys, FX_SHUNT_COUNT, &h) == -EINVAL && !h, "other maps");
-	expect(fx_shunt_open(0x7fff, slots, FX_SHUNT_COUNT, &h) < 0 && !h, "no descriptor");
-	test_one_direction(keys, slots, memory);
-	test_rest_and_refusal(keys, slots, memory);
-	test_after_another(keys, slots, memory);
-	munmap(memory, SLOTS * sizeof(*memory));
-	close(keys);
-	close(slots);
+	expect(fx_shunt_open(maps.slots, maps.keys, FX_SHUNT_COUNT, &h) == -EINVAL && !h, "others");
+	expect(fx_shunt_open(0x7fff, maps.slots, FX_SHUNT_COUNT, &h) < 0 && !h, "no descriptor");
+	test_one_direction(maps.keys, maps.slots, maps.memory);
+	test_rest_and_refusal(maps.keys, maps.slots, maps.memory);
+	test_after_another(maps.keys, maps.slots, maps.memory);
+	end_tap_maps(&maps);
 	return failures != 0;
 }
