@@ -24,6 +24,7 @@ from fortress.qsecbit import Pipeline, TickResult
 from fortress.qsecbit.energy import EnergySensor
 from fortress.services.agent.acts import Acts
 from fortress.services.agent.board import Board
+from fortress.services.agent.census import Census
 from fortress.services.agent.pace import ScoreGate
 from fortress.services.agent.ports import Ports
 from fortress.services.agent.report import Report
@@ -59,6 +60,7 @@ class Parts:
     archive: Archive | None
     acts: Acts
     tapping: Tapping
+    census: Census
     notes: tuple[str, ...]
 
 
@@ -109,6 +111,7 @@ class Loop:
         intervals, flows, packets = self._intervals.take(), self._flows.take(), self._packets.take()
         if not self._has_begun:  # no packet yet: there is no score, rather than a calm one
             self._has_begun = parts.stream.stats().packets > 0
+        parts.census.see(packets)
         result = parts.pipeline.tick(ns, intervals, flows, packets)
         acts = parts.acts.decide(result.verdicts, ns) if result.verdicts else []
         self._tell(result)

@@ -29,6 +29,7 @@ from fortress.qsecbit.energy import EnergySensor
 from fortress.services.agent.acts import Acts
 from fortress.services.agent.board import Board
 from fortress.services.agent.live import TICK_NS, Loop, Parts
+from fortress.services.agent.census import Census
 from fortress.services.agent.lock import alone
 from fortress.services.agent.ports import Choice, Ports, choose
 from fortress.services.agent.requests import Requests
@@ -103,6 +104,7 @@ def run(watch: Watch, settings: Settings) -> None:
             notes=(f"capture: {choice.why}", *([f"no tap: {tapping.why}"] * bool(tapping.why))),
         )
         log.info("watching", interfaces=list(interfaces), why=choice.why, at=list(addresses))
+            census=stack.enter_context(Census(settings, interfaces)),
         report = Loop(parts, stop, reload).run()
         log.info("stopped", alerts=report.alerts, packets=report.stats and report.stats.packets)
 
