@@ -101,10 +101,10 @@ def run(watch: Watch, settings: Settings) -> None:
             archive=archive,
             acts=acts,
             tapping=tapping,
+            census=stack.enter_context(Census(settings, interfaces)),
             notes=(f"capture: {choice.why}", *([f"no tap: {tapping.why}"] * bool(tapping.why))),
         )
         log.info("watching", interfaces=list(interfaces), why=choice.why, at=list(addresses))
-            census=stack.enter_context(Census(settings, interfaces)),
         report = Loop(parts, stop, reload).run()
         log.info("stopped", alerts=report.alerts, packets=report.stats and report.stats.packets)
 
