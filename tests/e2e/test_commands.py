@@ -35,7 +35,7 @@ def test_up_without_a_capture_says_that_live_capture_is_missing_and_replays_the_
 ) -> None:
     done = fortress("up", "--once", "--json", state=state)
     assert done.code == 0, done.err
-    assert "live capture is not built in yet" in done.err
+    assert "name an interface: --interface IF" in done.err
     assert done.of("alert")
 
 
@@ -160,10 +160,10 @@ def test_a_port_that_is_taken_is_told(attack_day: Path, state: Path) -> None:
     assert address in done.err
 
 
-def test_agent_run_without_a_capture_does_not_pretend(state: Path) -> None:
+def test_agent_run_without_an_interface_says_how_to_name_one(state: Path) -> None:
     done = fortress("agent", "run", state=state)
     assert done.code == 2
-    assert "live capture is not built in yet" in done.err
+    assert "name an interface: --interface IF" in done.err
 
 
 def test_flows_are_the_same_in_every_format(attack_day: Path, tmp_path: Path) -> None:
