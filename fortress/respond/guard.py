@@ -16,7 +16,7 @@ from dataclasses import replace
 from fortress.errors import GuardError
 from fortress.respond.audit import Audit
 from fortress.respond.backend import Backend, Change, Desired, Entry, Feed, Place
-from fortress.respond.block import MOST_SECONDS, parse_target
+from fortress.respond.block import MOST_SECONDS, Target, parse_target
 from fortress.respond.feed_shelf import FeedShelf
 from fortress.respond.guard_settings import GuardSettings
 from fortress.respond.judge import Asker, Judge, check_origin
@@ -40,6 +40,7 @@ from fortress.verdict import Action
 LATELY_S = 5.0  # the kernel may still hold what came to its end a moment ago
 _NOT_LATELY = (0.0, None)
 _MOST_UNDONE = 64
+_MOST_FORGOTTEN = 16
 _MOST_TOLD_REFUSALS = 20
 
 
@@ -62,6 +63,7 @@ class Guard:
         self.judge = Judge(settings, self._clocks)
         self.place = Place()
         self._built = False
+        self.to_forget: deque[Target] = deque(maxlen=_MOST_FORGOTTEN)
         self._lately: dict[str, tuple[float, Action]] = {}
         self._undo: deque[dict[str, Held | None]] = deque(maxlen=_MOST_UNDONE)
         self._started_s = self._clocks.boot_s()
@@ -76,8 +78,14 @@ class Guard:
         self._act(before, plan.put)
         if before and all(group.origin == "operator" for group in asked.groups):
             self._undo.append(before)
-        changed = (one for text, one in plan.put.items() if before[text] is not one)
+        changed = [one for text, one in plan.put.items() if before[text] is not one]
         self.teller.blocked(changed, asker)
+        if len(changed) <= _MOST_FORGOTTEN:  # of a crowd, connections are cut and not forgotten
+            self.to_forget.extend(
+                one.target
+                for one in changed
+                if one.target.kind == "addr" and one.action is Action.BLOCK
+            )
         self.teller.not_done(asked, plan.notes, asker)
         return Notes(tuple(plan.notes))
 

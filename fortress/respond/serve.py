@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from fortress.errors import GuardError
-from fortress.respond import channel, messages
+from fortress.respond import channel, conntrack, messages
 from fortress.respond.backend import Backend
 from fortress.respond.device_desk import DeviceDesk
 from fortress.respond.device_file import DeviceFile
@@ -122,6 +122,8 @@ class Server:
     # ---- time ----
 
     def _wait_s(self) -> float:
+        if self._guard.to_forget:
+            return 0.0
         waits = [IDLE_S, self._world.due_s(), self._devices.due_s()]
         end_s = self._guard.ledger.next_end_s()
         if end_s is not None:
@@ -132,11 +134,16 @@ class Server:
 
     def _pass_time(self) -> None:
         self._attempt(self._guard.expire)
+        if self._guard.to_forget:  # after the answer: their packets are dropped already
+            self._attempt(self._forget_one)
         self._attempt(self._devices.pass_time)
         if self._restore_why and time.monotonic() >= self._restore_due_s:
             self._restore()
         if self._world.due_s() <= 0:
             self._attempt(self._look_around)
+
+    def _forget_one(self) -> None:
+        conntrack.forget(self._guard.to_forget.popleft())
 
     def _look_around(self) -> None:
         spared, place = self._world.look()

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fortress.respond.block import parse_target
+from fortress.respond.conntrack import connections
+from fortress.respond.netlink import NETFILTER, Netlink
 from fortress.verdict import Action
 from tests.need import need
 from tests.net.guarded import (
@@ -16,6 +19,7 @@ from tests.net.guarded import (
     CAMERA_MAC,
     GATEWAY_LAN,
     LAPTOP,
+    LAPTOP6,
     OTHER,
     STRANGER,
     STRANGER6,
@@ -137,6 +141,27 @@ def test_an_established_connection_of_a_blocked_host_is_cut_both_ways(home: Gate
                 one.recv(64)
 
 
+@pytest.mark.parametrize("address", [STRANGER, STRANGER6])
+def test_connections_of_a_blocked_host_are_forgotten_by_the_kernel(
+    home: Gateway, address: str
+) -> None:
+    home.nft("add table inet tracks")
+    home.nft("add chain inet tracks c { type filter hook forward priority 0 ; }")
+    home.nft("add rule inet tracks c ct state invalid counter")
+    home.start()
+
+    def known(text: str) -> int:
+        with home.namespace.entered(), Netlink(NETFILTER) as netlink:
+            return len(set(connections(netlink, parse_target(text))))
+
+    with ExitStack() as stack:
+        _connected(home.laptop, home.stranger, address, stack)
+        other = "192.168.77.20" if ":" not in address else LAPTOP6
+        assert (known(address), known(other)) == (1, 1)
+        home.block(address)
+        until(lambda: known(address) == 0)
+
+
 def test_a_limited_host_may_do_a_little_of_what_floods(home: Gateway) -> None:
     home.config += "[rates]\nicmp_per_s = 5\nburst_s = 2\n"
     home.start()
@@ -172,7 +197,8 @@ def _connected(
 ) -> tuple[socket.socket, socket.socket]:
     """Both ends of a TCP connection between two namespaces."""
     with answering.entered():
-        listener = stack.enter_context(socket.create_server((address, 7777)))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listener = stack.enter_context(socket.create_server((address, 7777), family=family))
     with asking.entered():
         here = stack.enter_context(socket.create_connection((address, 7777), timeout=5))
     there = stack.enter_context(listener.accept()[0])
