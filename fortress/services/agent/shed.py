@@ -2,11 +2,13 @@
 """How much of the traffic is looked at when there is too much: a share of the flows, whole ones.
 
 The share is halved while packets are lost or the loop is behind, and doubled again after some
-seconds of calm. Which flows are left out is decided by their keyed hash, in the core.
+seconds of calm. A loop that catches up is not behind for want of time: one that has just begun has
+what came while it began. Which flows are left out is decided by their keyed hash, in the core.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 BEHIND_S = 0.5  # the loop has not caught up to this within a second
@@ -14,7 +16,7 @@ CALM_S = 0.25
 LOST = 1e-3  # of the packets: more say that the rings are too full
 CALM_SECONDS = 5  # in a row, before more is looked at
 BUSY = 0.6  # of a second spent at work: with twice the flows there would be no time left
-LEAST = 1 / 256
+LEAST = 1 / 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,15 @@ class Shedding:
         self.share = 1.0
         self.why = ""
         self._calm = 0
+        self._lag_s = math.inf
 
     def after(self, second: Second) -> bool:
         """Take a second; True when `share` has changed, and `why` says for what reason."""
         before = self.share
         too_full = second.drops > LOST * (second.packets + second.drops)
-        if too_full or second.lag_s > BEHIND_S:
+        catches_up = second.lag_s <= self._lag_s - CALM_S
+        self._lag_s = second.lag_s
+        if too_full or (second.lag_s > BEHIND_S and not catches_up):
             self._calm = 0
             self.share = max(self.share / 2, LEAST)
             self.why = (
