@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fortress.devices.policy import DeviceRule, parse_policy, parse_window
 from fortress.respond.messages import DeviceStanding
-from tests.net.guarded import Gateway, plug, until
+from tests.net.guarded import FORTRESS, Gateway, environment_without_session, plug, until
 from tests.net.namespace import Namespace, new_namespace
 
 PHONE_MAC, LAPTOP_MAC, NAS_MAC = "02:00:5e:00:77:66", "02:00:5e:00:77:20", "02:00:5e:00:78:10"
@@ -80,6 +80,25 @@ class Home:
         """Which of the tries (all when none are named) succeed from the phone, side by side."""
         tries = {name: TRIES[name] for name in names or TRIES}
         return _succeed(space or self.phone, tries)
+
+    def devices(self, *words: str) -> str:
+        """What `fortress devices` says on the gateway."""
+        return self.gateway.namespace.run(*self._devices(words))
+
+    def devices_refused(self, *words: str, **environ: str) -> str:
+        """What `fortress devices` says on standard error when it ends with an error."""
+        command = self.gateway.namespace.command(*self._devices(words))
+        known = environment_without_session() | environ
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=known)
+        assert done.returncode in (1, 2), done.stdout
+        return done.stderr
+
+    def _devices(self, words: tuple[str, ...]) -> list[str | Path]:
+        folder = self.gateway.folder
+        config = folder / "fortress.toml"
+        config.write_text(f'state_dir = "{folder}/fortress"\n[devices]\nleases = []\n')
+        files = ("--config", config, "--guard-config", self.gateway.toml)
+        return [FORTRESS, "devices", *words, *files]
 
     def settle_phone(self) -> None:
         """The phone's eth0 has its addresses and routes."""

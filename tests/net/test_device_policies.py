@@ -1,5 +1,6 @@
 """What a device may reach is enforced by the guard, shown with real tools from a phone at home."""
 
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -243,6 +244,29 @@ def test_on_stop_the_operator_chooses_what_becomes_of_policies(
     home.gateway.stop(guard)
     assert home.reaches("internet4") == reached
     home.gateway.start()
+
+
+def test_the_command_finds_a_device_and_says_what_it_may_reach(home: Home) -> None:
+    listed = {
+        one["mac"]: one for one in map(json.loads, home.devices("list", "--json").splitlines())
+    }
+    assert listed[PHONE_MAC]["interface"] == "br-lan"
+    assert {PHONE4, PHONE6} <= set(listed[PHONE_MAC]["addresses"])
+    assert SERVER_MAC not in listed, "who is beyond the default route is no device of ours"
+    assert listed[PHONE_MAC]["policy"]["in_force"] == "full"
+    home.devices("name", PHONE4, "Phone")
+    said = home.devices("policy", "phone", "internet-only", "--during", "21:00-21:01", "paused")
+    assert "daily 21:00-21:01 paused" in said
+    assert home.reaches("internet6", "neighbour6", "other lan4") == {"internet6"}
+    assert "internet-only" in home.devices("list")
+    assert "otherwise     internet-only" in home.devices("show", "phone")
+    refused = home.devices_refused("policy", "phone", "paused", SSH_CONNECTION=f"{PHONE4} 5 x 22")
+    assert "the operator's own SSH session" in refused
+    assert "--force" in refused
+    overlap = ("--during", "sat 10:00-12:00", "paused", "--during", "sat 11:00-13:00", "lan-only")
+    assert "overlap" in home.devices_refused("policy", "phone", "full", *overlap)
+    home.devices("policy", "phone", "full")
+    assert home.reaches("neighbour6") == {"neighbour6"}
 
 
 def both(names: set[str]) -> set[str]:
