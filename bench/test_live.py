@@ -33,8 +33,9 @@ def test_no_packet_is_lost_at_300000_a_second(tmp_path: Path) -> None:
     pytest.fail(f"lost packets each time: {runs}")
 
 
-def test_what_is_not_seen_is_counted_as_lost(tmp_path: Path) -> None:
-    run = small_packets(READERS["packet"], 0, tmp_path)
+@pytest.mark.parametrize("reader", ["packet", "af_xdp"])
+def test_what_is_not_seen_is_counted_as_lost(tmp_path: Path, reader: str) -> None:
+    run = small_packets(READERS[reader], 0, tmp_path)
     assert run.seen + run.lost == run.sent
 
 

@@ -12,6 +12,8 @@ from fortress_core import (
     Conntrack,
     NatState,
     StreamOptions,
+    Tap,
+    attach_tap,
     format_addr,
     open_conntrack,
     open_live,
@@ -102,6 +104,7 @@ class Seen:
 
     outcome: Outcome | None = None
     nat: NatState | None = None
+    shunted: int = 0  # packets that the tap counted
 
     def flows(self, proto: int) -> list[tuple[str, int, str, int, int, int]]:
         """Originator and its port, responder and its port, packets each way: in order."""
@@ -122,8 +125,12 @@ def both_sides(
     options: StreamOptions = OPTIONS,
     translated: bool = True,
     conntrack: Conntrack | None = None,
+    tap: Tap | None = None,
 ) -> Iterator[Seen]:
-    """Capture `lan` and `wan` of the gateway in one stream while the body makes traffic."""
+    """Capture `lan` and `wan` of the gateway in one stream while the body makes traffic.
+
+    A tap looks at `lan` alone.
+    """
     seen = Seen()
     with contextlib.ExitStack() as stack:
         ports = stack.enter_context(ports_on(gateway.middle, "lan", "wan"))
@@ -132,6 +139,9 @@ def both_sides(
                 conntrack = stack.enter_context(open_conntrack())
         stream = stack.enter_context(open_live(ports, options=options))
         stream.outside([WAN], conntrack)
+        if tap:
+            stream.shunt(tap.map_fds)
+            attach_tap(ports[LAN], tap.program_fd_for(ports[LAN].linktype))
 
         def read() -> None:
             seen.outcome = collect(_StaysOpen(stream))
@@ -145,7 +155,7 @@ def both_sides(
             stream.stop()
             reader.join(timeout=30)
             assert not reader.is_alive(), "the stream did not stop"
-            seen.nat = stream.nat()
+            seen.nat, seen.shunted = stream.nat(), stream.shunt_stats().packets
 
 
 def listening(namespace: Namespace, kind: int, address: str, port: int) -> socket.socket:

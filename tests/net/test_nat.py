@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from fortress_core import open_conntrack, open_live
+from fortress_core import StreamOptions, Tap, bpf_available, open_conntrack, open_live
 
 from tests.need import need
 from tests.net.capturing import capturing, ports_on
@@ -34,6 +34,7 @@ from tests.net.gateway import (
 )
 
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
+FLOWS_ONLY = StreamOptions(tick_ns=100_000_000)  # with packet rows a tap counts nothing
 STREAM, DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
 PATHS = {4: (CLIENT, OUTER, SERVER), 6: (CLIENT6, OUTER6, SERVER6)}
 
@@ -276,3 +277,27 @@ def test_without_sides_each_port_counts_for_itself(masquerading: Gateway) -> Non
         talk_udp(calling(masquerading.client, DATAGRAM, CLIENT), (SERVER, 53), listener, 2)
     assert live.outcome is not None
     assert live.outcome.flows["orig_pkts"][live.outcome.flows["proto"] == UDP].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("starts", ["inside", "outside"])
+def test_long_flows_of_which_a_tap_counts_the_rest_are_counted_once(
+    masquerading: Gateway, starts: str
+) -> None:
+    need("bpf")
+    if (reason := bpf_available()) != "":
+        pytest.skip(reason)
+    spaces = (masquerading.client, masquerading.server)
+    caller_in, listener_in = spaces if starts == "inside" else spaces[::-1]
+    near, far = (CLIENT, SERVER) if starts == "inside" else (SERVER, CLIENT)
+    to = (SERVER, 53) if starts == "inside" else (OUTER, 5300)
+    with (
+        Tap.load(64, whole_udp=()) as tap,
+        listening(listener_in, DATAGRAM, far, 53) as listener,
+        both_sides(masquerading, options=FLOWS_ONLY, tap=tap) as seen,
+    ):
+        port = talk_udp(calling(caller_in, DATAGRAM, near), to, listener, 3000)
+    assert seen.flows(UDP) == [(near, port, far, 53, 3000, 3000)]
+    if starts == "inside":
+        assert seen.shunted > 1000
+    else:
+        assert seen.shunted == 0, "it is counted outside, where there is no tap"
