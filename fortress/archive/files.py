@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of flows: Parquet, CSV and JSON lines behind one protocol; Arrow does all formatting."""
+"""Files of flows: Parquet, CSV and JSON lines behind one protocol; Arrow does all formatting.
+
+What only text needs is imported when text is written: 10 MiB that the agent's archive does without.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from fortress.errors import UsageError
@@ -47,6 +48,8 @@ class Csv:
     """A header and a line for each flow; no value is an empty field, blanks join a sequence."""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+        import pyarrow.csv
+
         texts = pa.schema((field.name, _csv_type(field.type)) for field in schema)
         options = pyarrow.csv.WriteOptions(quoting_style="needed")
         self._writer = pyarrow.csv.CSVWriter(file, texts, write_options=options)
@@ -75,6 +78,8 @@ class JsonLines:
             self._write(rows.slice(first, LINES_AT_ONCE))
 
     def _write(self, rows: pa.Table) -> None:
+        import pyarrow.compute as pc
+
         pairs = [
             _pair(field, column.combine_chunks())
             for field, column in zip(self._schema, rows.columns, strict=True)
@@ -110,6 +115,8 @@ def _csv_type(kind: pa.DataType) -> pa.DataType:
 
 def _plain(column: pa.Array, separator: str) -> pa.Array:
     """A column of numbers or text, whatever it was."""
+    import pyarrow.compute as pc
+
     if pa.types.is_dictionary(column.type):
         return column.cast(pa.string())
     if pa.types.is_fixed_size_list(column.type):
@@ -119,6 +126,8 @@ def _plain(column: pa.Array, separator: str) -> pa.Array:
 
 def _pair(field: pa.Field, column: pa.Array) -> pa.Array:
     """`"name":value` for each row, null where there is no value; no text here needs escapes."""
+    import pyarrow.compute as pc
+
     value = _plain(column, ",")
     quote, end = "", ""
     if pa.types.is_fixed_size_list(field.type):

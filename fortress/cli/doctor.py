@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fortress.cli.options import Commands, add_command, add_config, add_json, load_config
-from fortress.errors import FortressError
+from fortress.errors import FortressError, GuardError
 
 if TYPE_CHECKING:
     from fortress.config import Settings
@@ -73,6 +73,12 @@ def _checks(settings: Settings) -> Iterator[Check]:
         ("memory", _memory),
         ("sample", _sample),
         ("live capture", _live),
+        ("guard", _guard),
+        ("capabilities", _capabilities),
+        ("BPF", _bpf),
+        ("XDP", _xdp),
+        ("BTF", _btf),
+        ("nft", _nft),
     )
     for name, look in looks:
         try:
@@ -159,10 +165,83 @@ def _sample(_: Settings) -> Check:
         return Check("sample", "note", str(error))
 
 
-def _live(_: Settings) -> Check:
+def _live(settings: Settings) -> Check:
+    from fortress.services.agent.ports import CaptureError, choose
+
+    try:
+        choice = choose(Path(settings.respond.guard) if settings.respond.guard else None)
+    except CaptureError as error:
+        how = "start `fortress guard run` as root, or run as root"
+        return Check("live capture", "note", str(error).partition(";")[0], how)
+    name = "AF_PACKET by the guard" if choice.opener == "guard" else "AF_PACKET"
+    return Check("live capture", "ok", f"{name}: {choice.why}")
+
+
+def _guard(settings: Settings) -> Check:
+    from fortress.respond.client import GuardClient
+
+    if not settings.respond.guard:
+        return Check("guard", "note", "switched off", 'respond.guard = "/run/fortress/guard.sock"')
+    try:
+        with GuardClient(settings.respond.guard, session="", wait_s=2) as guard:
+            facts = guard.hello()
+    except GuardError as error:
+        return Check("guard", "note", error.what, error.remedy)
+    backends = ", ".join(facts.backends)
     return Check(
-        "live capture", "note", "not built in yet", "replay captures: fortress replay FILE"
+        "guard", "ok", f"pid {facts.pid}, blocks by {backends}; mode {settings.respond.mode}"
     )
+
+
+def _capabilities(_: Settings) -> Check:
+    wanted = {"NET_ADMIN": 12, "NET_RAW": 13, "BPF": 39, "PERFMON": 38}
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    held = int(next(line.split()[1] for line in lines if line.startswith("CapEff:")), 16)
+    names = [name for name, bit in wanted.items() if held >> bit & 1]
+    if not names:
+        return Check("capabilities", "note", "none: the guard has what the agent needs")
+    return Check("capabilities", "ok", f"CAP_{', CAP_'.join(names)}")
+
+
+def _bpf(_: Settings) -> Check:
+    core = importlib.import_module("fortress_core")
+    if reason := core.bpf_available():
+        return Check("BPF", "note", reason, "apt-get install clang-14 libbpf-dev, then ./dev setup")
+    tap = importlib.import_module("fortress_core.tap")
+    try:
+        tap.Tap.load(shunted=16).close()
+    except core.BpfError as error:
+        return Check("BPF", "note", f"tap: {error}")
+    return Check("BPF", "ok", "the kernel takes the tap: elephants are counted in the kernel")
+
+
+def _xdp(_: Settings) -> Check:
+    core = importlib.import_module("fortress_core")
+    if core.bpf_available():
+        return Check("XDP", "note", "needs BPF")
+    try:
+        core.Gate.load(entries=16, prefixes=16).close()
+    except core.BpfError as error:
+        return Check("XDP", "note", str(error), "nftables blocks without it")
+    return Check("XDP", "ok", "the kernel takes the gate (guard.toml: backends)")
+
+
+def _btf(_: Settings) -> Check:
+    kernel = platform.release()
+    if Path("/sys/kernel/btf/vmlinux").exists():
+        return Check("BTF", "ok", f"Linux {kernel} describes its types")
+    return Check("BTF", "note", f"Linux {kernel} has no BTF; Fortress's programs do without it")
+
+
+def _nft(_: Settings) -> Check:
+    from fortress.respond.libnftables import Nft
+
+    try:
+        with Nft():
+            pass
+    except GuardError as error:
+        return Check("nft", "note", error.what, error.remedy)
+    return Check("nft", "ok", "libnftables loads: the guard can block")
 
 
 def _print(check: Check) -> None:

@@ -10,16 +10,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import fortress
 from fortress.cli.options import Commands, add_command, add_config, load_config
 from fortress.cli.replay import add_replay_options
 from fortress.errors import UsageError
 
+if TYPE_CHECKING:
+    from fortress.config import Settings
+
 DESCRIPTION = """\
 Start everything on this machine: SQLite, no other servers, no root needed.
-Live capture is not built in yet: without --replay the capture that ships with
-Fortress is replayed once. It serves until Ctrl-C unless --once says otherwise."""
+Without --replay it watches --interface, else capture.interfaces, else the one with
+the default route, where it may capture; where it may not (or with --once) the
+capture that ships with Fortress is replayed once. It serves until Ctrl-C unless
+--once says otherwise."""
 
 SAMPLES = "attack_day.*"
 STOP_SECONDS = 10.0  # how long a service may take to end before it is killed
@@ -33,6 +39,13 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--replay", metavar="FILE", nargs="+", default=[], help="captures to replay"
     )
+    parser.add_argument(
+        "--interface",
+        metavar="IF",
+        action="append",
+        default=[],
+        help="interface to watch; may be given several times",
+    )
     parser.add_argument("--once", action="store_true", help="exit when the replay is over")
     add_replay_options(parser)
     add_config(parser)
@@ -40,13 +53,42 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    load_config(arguments)  # a wrong configuration is told once, before anything is started
-    captures = list(arguments.replay)
-    if not captures:
-        captures = [str(shipped_sample())]
-        note = f"live capture is not built in yet: replaying the sample {captures[0]} once instead"
-        print(f"fortress: {note}", file=sys.stderr)
-    return _supervise([_agent(arguments, captures)])
+    # a wrong configuration is told once, before anything is started
+    settings = load_config(arguments).settings
+    if arguments.replay:
+        if arguments.interface:
+            raise UsageError("--replay and --interface: choose one")
+        return _supervise([_agent(arguments, arguments.replay)])
+    if arguments.interface:
+        return _supervise([_watching(arguments, arguments.interface)])
+    interfaces, why_not = _to_watch(settings)
+    if interfaces and not arguments.once:
+        return _supervise([_watching(arguments, interfaces)])
+    sample = str(shipped_sample())
+    note = f"{why_not or '--once'}: replaying the sample {sample} once instead of watching"
+    print(f"fortress: {note}", file=sys.stderr)
+    return _supervise([_agent(arguments, [sample])])
+
+
+def _to_watch(settings: Settings) -> tuple[Sequence[str], str]:
+    """The interfaces to watch, or none and why."""
+    from fortress.services.agent.ports import CaptureError, choose
+
+    try:
+        choose(Path(settings.respond.guard) if settings.respond.guard else None)
+    except CaptureError as error:
+        return (), str(error).partition(";")[0]
+    if settings.capture.interfaces:
+        return settings.capture.interfaces, ""
+    routed = default_route(Path("/proc/net/route").read_text(encoding="ascii"))
+    return ((routed,), "") if routed else ((), "no interface has a default route")
+
+
+def default_route(table: str) -> str:
+    """The interface of the default route in /proc/net/route's text; "" without one."""
+    rows = [line.split() for line in table.splitlines()[1:]]
+    found = [(int(row[6]), row[0]) for row in rows if len(row) > 7 and row[1] == row[7] == "0" * 8]
+    return min(found)[1] if found else ""
 
 
 def shipped_sample() -> Path:
@@ -68,6 +110,15 @@ def _agent(arguments: argparse.Namespace, captures: Sequence[str]) -> list[str]:
         value = getattr(arguments, option)
         command += [f"--{option.replace('_', '-')}", str(value)] * (value is not None)
     return [*command, "--replay", *captures]
+
+
+def _watching(arguments: argparse.Namespace, interfaces: Sequence[str]) -> list[str]:
+    command = [sys.executable, "-P", "-m", "fortress", "agent", "run"]
+    command += ["--json"] * arguments.json
+    command += ["--config", str(arguments.config)] * (arguments.config is not None)
+    for name in interfaces:
+        command += ["--interface", name]
+    return command
 
 
 def _supervise(commands: Sequence[Sequence[str]]) -> int:

@@ -67,7 +67,7 @@ class Flows(_Section):
     """The flow table of the C core."""
 
     budget_mib: int = Field(
-        default=64, ge=1, le=65_536, description="memory of the flow table in MiB"
+        default=40, ge=1, le=65_536, description="memory of the flow table in MiB"
     )
     idle_timeout_s: float = Field(
         default=120, gt=0, le=86_400, description="seconds without a packet after which a flow ends"
@@ -172,7 +172,7 @@ class Archive(_Section):
         default=30, gt=0, le=36_500, description="age in days at which files are removed"
     )
     rows_per_file: int = Field(
-        default=20_000, ge=1000, le=1_000_000, description="flows after which a file is written"
+        default=5_000, ge=1000, le=1_000_000, description="flows after which a file is written"
     )
     minutes_per_file: float = Field(
         default=10, gt=0, le=60, description="minutes after which a file is written anyway"

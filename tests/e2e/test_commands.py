@@ -30,12 +30,10 @@ def test_up_replays_once_writes_lines_and_store_and_says_where(
         assert [run.status for run in store.runs()] == ["complete"]
 
 
-def test_up_without_a_capture_says_that_live_capture_is_missing_and_replays_the_sample(
-    state: Path,
-) -> None:
+def test_up_once_without_a_capture_replays_the_sample_and_says_so(state: Path) -> None:
     done = fortress("up", "--once", "--json", state=state)
     assert done.code == 0, done.err
-    assert "name an interface: --interface IF" in done.err
+    assert "--once: replaying the sample" in done.err
     assert done.of("alert")
 
 

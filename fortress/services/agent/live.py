@@ -39,7 +39,7 @@ from fortress.sinks.aside import Aside
 from fortress.verdict import Finding, Notice, Score
 
 TICK_NS = 100_000_000
-MAX_INTERVALS, MAX_ENDED = 16_384, 4096  # rows of a tick that are judged; the others are counted
+MAX_INTERVALS, MAX_ENDED = 4096, 2048  # rows of a tick that are judged; the others are counted
 _SECOND_NS = 1_000_000_000
 
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,8 +29,8 @@ from fortress.qsecbit import Pipeline, PipelineSettings
 from fortress.qsecbit.energy import EnergySensor
 from fortress.services.agent.acts import Acts
 from fortress.services.agent.board import Board
-from fortress.services.agent.live import TICK_NS, Loop, Parts
 from fortress.services.agent.census import Census
+from fortress.services.agent.live import TICK_NS, Loop, Parts
 from fortress.services.agent.lock import alone
 from fortress.services.agent.ports import Choice, Ports, choose
 from fortress.services.agent.requests import Requests
@@ -40,7 +41,8 @@ from fortress.sinks import Outputs, Sink
 from fortress.sinks.aside import Aside
 
 EVE_FLUSH_S, STORE_FLUSH_S = 0.1, 1.0
-BATCH_PACKETS = 4096
+BATCH_PACKETS = 2048
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def run(watch: Watch, settings: Settings) -> None:
         raise UsageError("name an interface: --interface IF (`ip -br link` lists them)")
     if len(set(interfaces)) < len(interfaces):
         raise UsageError(f"--interface: {', '.join(interfaces)}: one is named twice")
+    _keep_memory_small()
     logs.configure(settings.log.level, settings.log.format)
     log = logs.logger("agent")
     stop, reload = Event(), Event()
@@ -136,6 +139,18 @@ class Control:
         self._acts.retune(settings.respond)
         self._outputs.mode = settings.respond.mode
         return Outcome(True, "the configuration was read again")
+
+
+def _keep_memory_small() -> None:
+    """What a busy second took goes back: glibc would keep it, and in a pool for each thread."""
+    with suppress(AttributeError, OSError):  # another C library
+        libc = ctypes.CDLL(None)
+        for what, value in (
+            (_M_ARENA_MAX, 2),
+            (_M_MMAP_THRESHOLD, 256 << 10),
+            (_M_TRIM_THRESHOLD, 1 << 20),
+        ):
+            libc.mallopt(what, value)
 
 
 @contextmanager
