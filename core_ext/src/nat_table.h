@@ -8,7 +8,7 @@
 #include "fx/hash.h"
 
 enum {
-	FX_NAT_MAPPINGS = 65536, /* 7 MiB when all are in use */
+	FX_NAT_MAPPINGS = 65536, /* 8 MiB when all are in use */
 	FX_NAT_GRACE_NS =
 		1000000000 /* a mapping that is gone still holds for packets on their way */
 };
