@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fortress.verdict import Action
 from tests.net.guarded import (
     CAMERA,
     CAMERA_MAC,
@@ -51,7 +52,7 @@ class House(Gateway):
 
     server: Namespace
     upstream: Namespace
-    agents: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def agent_folder(self) -> Path:
@@ -76,7 +77,7 @@ class House(Gateway):
             agent = subprocess.Popen(
                 self.namespace.command(*words), stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
-        self.agents.append(agent)
+        self.started.append(agent)
         return agent
 
     def start_agent(
@@ -124,6 +125,11 @@ class House(Gateway):
         with self.client() as client:
             return {one.target: one.origin for one in client.blocks()}
 
+    def cut_off(self) -> set[str]:
+        """Who is blocked or quarantined, not only limited."""
+        with self.client() as client:
+            return {one.target for one in client.blocks() if one.action >= Action.BLOCK}
+
     def hits(self) -> dict[str, int]:
         """How many packets met each block."""
         with self.client() as client:
@@ -156,12 +162,9 @@ def house(folder: Path) -> Iterator[House]:
         try:
             yield made
         finally:
-            for agent in made.agents:
-                agent.kill()
-                agent.wait()
-            for guard in made.guards:
-                guard.kill()
-                guard.communicate()
+            for one in (*made.started, *made.guards):
+                one.kill()
+                one.communicate()
 
 
 def _wire_up(made: House) -> None:

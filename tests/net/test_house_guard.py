@@ -19,7 +19,7 @@ from tests.net.house import (
     House,
     house,
 )
-from tests.net.house_traffic import Going, operating, serving, syn_flood, transfer
+from tests.net.house_traffic import LEAST_SHARE, Going, best_shares, operating, serving, syn_flood
 
 PACED = ("-b", "2500M")
 
@@ -77,16 +77,10 @@ def test_routing_goes_on_when_the_guard_is_killed_and_starts_again(home: House) 
 
 
 def test_paced_transfers_keep_their_pace_with_a_guard_and_its_blocks(home: House) -> None:
-    """At least 95 % of 2.5 Gbit/s in one of three tries: neighbours may disturb the others."""
+    """At least 95 % of 2.5 Gbit/s, out, in and by IPv6, in one of some tries: neighbours disturb."""
     home.start()
     home.block(ATTACKER, ATTACKER6_SITE, CAMERA)
-    shares = []
-    for _ in range(3):
-        for options in (PACED, (*PACED, "-R")):
-            shares.append(transfer(home, 1.5, *options).bits_per_s / 2.5e9)
-        if min(shares[-2:]) >= 0.95:
-            return
-    pytest.fail(f"of 2.5 Gbit/s went through: {shares}")
+    assert best_shares(home) >= LEAST_SHARE
 
 
 def test_an_operator_who_works_by_ssh_is_never_blocked(home: House, tmp_path: Path) -> None:
