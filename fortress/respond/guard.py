@@ -266,8 +266,9 @@ class Guard:
         if changed:
             targets = [one.target for one in never.spared]
             self._each_backend(lambda backend: backend.spare(targets))
-        before, self.judge.never = self._feeds(), never
-        if changed and self._built and (feeds := self._feeds()) != before:
+        before = self._feeds() if changed and self._built else None
+        self.judge.never = never
+        if before is not None and (feeds := self._feeds()) != before:
             self._each_backend(lambda backend: backend.load_feeds(feeds))
         moved, self.place = place != self.place, place
         held = self.ledger.held.items()
