@@ -19,7 +19,7 @@ from fortress_core.live import RING_BUDGET_BYTES, PortError
 if TYPE_CHECKING:
     from fortress_core.capture import Stream, StreamOptions
 
-FRAMES: Final = 16384  # of each queue; fewer are lost to a reader that has to wait for a processor
+FRAMES_LEAST: Final = 16384  # of each queue: a reader has to wait for its processor at times
 
 _REMEDIES: Final = {
     errno.EPERM: "let `fortress guard` open it, or run with CAP_NET_RAW, CAP_BPF and CAP_NET_ADMIN",
@@ -107,10 +107,11 @@ def xdp_refusal(interface: str) -> str:
 
 
 def open_xdp_port(
-    interface: str, *, frames: int = FRAMES, budget_bytes: int = RING_BUDGET_BYTES
+    interface: str, *, frames: int | None = None, budget_bytes: int = RING_BUDGET_BYTES
 ) -> XdpPort:
     """A port on every queue of an interface, in its driver and without copies where that can be.
 
+    `frames` are the places of each queue, a power of two; as many as the budget has if it is None.
     Raises PortError, then nothing is left open: where the interface has an address, a route or a
     master, where capabilities are missing, where the frames would take more than the budget.
     """
@@ -119,13 +120,13 @@ def open_xdp_port(
     name = os.fsencode(interface)
     _check(lib.fx_xsk_check(name))
     queues = _check(lib.fx_xsk_queues(name))
+    frames = _frames(interface, queues, frames, budget_bytes)
     native = ffi.new("fx_xsk_port[]", queues)
     port = XdpPort((), -1, "native")
     try:
         for number in range(queues):
             _check(lib.fx_xsk_port_open(name, number, frames, ffi.addressof(native, number)))
             port.queues += (_queue(native[number]),)
-            _keep_budget(port, queues, budget_bytes)
         generic = ffi.new("int *")
         with BpfObject.load("xsk") as loaded:
             program, sockets = loaded.program_fd("fortress_xsk"), loaded.map_fd("sockets")
@@ -174,14 +175,17 @@ def _queue(native: Any) -> XdpQueue:
     return XdpQueue(**values | {"interface": os.fsdecode(ffi.string(native.interface))})
 
 
-def _keep_budget(port: XdpPort, queues: int, budget_bytes: int) -> None:
-    needed = port.memory_bytes // len(port.queues) * queues
-    if needed > budget_bytes:
+def _frames(interface: str, queues: int, asked: int | None, budget_bytes: int) -> int:
+    """The places of each queue within the budget of all."""
+    frame_bytes = _check(lib.fx_xsk_frame_bytes(os.fsencode(interface)))
+    most = budget_bytes // (queues * frame_bytes)
+    if most < (asked or FRAMES_LEAST):
         raise PortError(
-            f"{port.queues[0].interface}: frames of {queues} queues take {needed} bytes, the "
-            f"budget is {budget_bytes}",
+            f"{interface}: {asked or FRAMES_LEAST} frames of {frame_bytes} bytes for each of "
+            f"{queues} queues are more than the budget of {budget_bytes} bytes",
             "have it receive on fewer queues (`ethtool -L NAME combined 1`), or fewer frames",
         )
+    return asked or 1 << most.bit_length() - 1
 
 
 def _words() -> str:

@@ -27,7 +27,9 @@ enum {
 	BATCH = 16, /* messages, or parts of a table, that one system call brings */
 	MESSAGE_BYTES = 16 << 10,
 	ROUNDS = 256, /* system calls in a row, at most; */
-	FIRST_READS = 64, /* at the start so many times as many */
+	TABLE_ROUNDS =
+		4, /* of the table alone: some four thousand connections, ten milliseconds; */
+	FIRST_READS = 128, /* at the start so many times as many */
 	SECOND_NS = 1000000000,
 	AGAIN_S = 60, /* how often the whole table is read, ... */
 	SILENT_S = 3, /* ... before there was any event, for it may be that there are none, ... */
@@ -39,6 +41,7 @@ struct fx_conntrack {
 	int fd;
 	int may_not_ask; /* it takes CAP_NET_ADMIN: who opened the socket must ask */
 	int is_reading; /* a whole table, of which the end has not come */
+	int is_table; /* the last system call brought nothing else */
 	int is_broken; /* the table changed its size meanwhile: not all of it may have come */
 	int is_lossy; /* events were lost since the reading began */
 	int is_complete;
@@ -187,6 +190,7 @@ static void take_message(struct fx_conntrack *c, const struct nlmsghdr *h)
 			c->error = code;
 		return;
 	}
+	c->is_table &= (h->nlmsg_flags & NLM_F_MULTI) != 0;
 	if (h->nlmsg_flags & NLM_F_MULTI && !c->is_reading) {
 		c->is_reading = 1;
 		c->is_broken = c->is_lossy = 0;
@@ -229,6 +233,7 @@ static int take_batch(struct fx_conntrack *c)
 		c->messages[i].msg_hdr =
 			(struct msghdr){ .msg_iov = &c->parts[i], .msg_iovlen = 1 };
 	}
+	c->is_table = 1;
 	count = recvmmsg(c->fd, c->messages, BATCH, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < count; i++) {
 		if (c->messages[i].msg_hdr.msg_flags & MSG_TRUNC)
@@ -249,10 +254,16 @@ static int is_due(const struct fx_conntrack *c)
 	return !c->is_reading && c->now_ns - c->asked_ns >= (fx_i64)seconds * SECOND_NS;
 }
 
+/*
+ * The table comes in parts, each of which the kernel makes when the one before has been read, and events lie between
+ * them. So when there was nothing but the table, all events that were there at the call have been read.
+ */
 void fx_conntrack_read(struct fx_conntrack *c)
 {
+	int of_table = 0;
+
 	c->now_ns = monotonic_ns();
-	for (int i = 0; i < ROUNDS; i++) {
+	for (int i = 0; i < ROUNDS && of_table < TABLE_ROUNDS; i++) {
 		int count = take_batch(c);
 
 		if (count == -ENOBUFS) { /* the queue was full: what came then is lost */
@@ -262,6 +273,7 @@ void fx_conntrack_read(struct fx_conntrack *c)
 		} else if (count < BATCH) {
 			break;
 		}
+		of_table += c->is_table;
 	}
 	fx_nat_expire(c->mappings, c->now_ns);
 	if (is_due(c))

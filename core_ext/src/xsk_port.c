@@ -56,22 +56,43 @@ int fx_xsk_queues(const char *interface)
 	return count < 1 ? 1 : count;
 }
 
+static int frame_bytes_of(int fd, const char *interface)
+{
+	struct ifreq request;
+	int needed;
+
+	if (ask(fd, SIOCGIFMTU, &request, interface))
+		return fx_fail(-ENODEV, "%s: there is no such interface", interface);
+	needed = request.ifr_mtu + LINK_OCTETS + HEADROOM;
+	if (needed > LARGE_FRAME)
+		return fx_fail(-EMSGSIZE, "%s: AF_XDP holds no frames of its MTU of %d", interface,
+			       request.ifr_mtu);
+	return needed > SMALL_FRAME ? LARGE_FRAME : SMALL_FRAME;
+}
+
+int fx_xsk_frame_bytes(const char *interface)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), bytes;
+
+	if (fd < 0)
+		return fx_fail(-errno, "%s: %s", interface, strerror(errno));
+	bytes = frame_bytes_of(fd, interface);
+	close(fd);
+	return bytes;
+}
+
 /* The interface's number and how much memory a frame of its MTU needs. */
 static int read_interface(fx_xsk_port *port)
 {
 	struct ifreq request;
-	uint32_t needed;
+	int bytes = frame_bytes_of(port->look_fd, port->interface);
 
+	if (bytes < 0)
+		return bytes;
 	if (ask(port->look_fd, SIOCGIFINDEX, &request, port->interface))
 		return fx_fail(-ENODEV, "%s: there is no such interface", port->interface);
+	port->frame_bytes = (uint32_t)bytes;
 	port->ifindex = request.ifr_ifindex;
-	if (ask(port->look_fd, SIOCGIFMTU, &request, port->interface))
-		return fx_fail(-ENODEV, "%s: went away", port->interface);
-	needed = (uint32_t)request.ifr_mtu + LINK_OCTETS + HEADROOM;
-	if (needed > LARGE_FRAME)
-		return fx_fail(-EMSGSIZE, "%s: AF_XDP holds no frames of its MTU of %d",
-			       port->interface, request.ifr_mtu);
-	port->frame_bytes = needed > SMALL_FRAME ? LARGE_FRAME : SMALL_FRAME;
 	return 0;
 }
 

@@ -169,7 +169,7 @@ def test_what_cannot_be_opened_says_why(wire: Namespace) -> None:
         with pytest.raises(PortError, match="no power of two") as raised:
             open_xdp_port("right", frames=1000)
         assert "16384" in raised.value.remedy
-        with pytest.raises(PortError, match="the budget is 1000000"):
+        with pytest.raises(PortError, match="more than the budget of 1000000"):
             open_xdp_port("right", budget_bytes=1_000_000)
         with open_xdp_port("right"), pytest.raises(PortError, match="right"):
             open_xdp_port("right")

@@ -167,8 +167,9 @@ int fx_source_replace_port(fx_source *source, int number, const fx_packet_port *
  * and words that say what it does.
  */
 int fx_xsk_check(const char *interface);
-/* How many queues the interface receives on. */
+/* How many queues the interface receives on, and the memory that a frame of its MTU needs. */
 int fx_xsk_queues(const char *interface);
+int fx_xsk_frame_bytes(const char *interface);
 /* Makes a socket whole, which needs CAP_NET_RAW. `frames`: a power of two. */
 int fx_xsk_port_open(const char *interface, uint32_t queue, uint32_t frames, fx_xsk_port *out);
 /*
