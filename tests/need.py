@@ -131,5 +131,9 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "shared": shared,
     "tshark": programs("tshark", package="tshark"),
     "valgrind": programs("valgrind", package="valgrind"),
+    "vm": programs(
+        *("qemu-system-x86_64", "busybox", "cpio", "depmod"),
+        package="qemu-system-x86 busybox-static cpio kmod",
+    ),
     "zstd": programs("zstd", package="zstd"),
 }

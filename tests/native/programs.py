@@ -1,5 +1,6 @@
 """The native test programs, built once in each of their kinds below `.cache/native`."""
 
+import fcntl
 import functools
 import subprocess
 from pathlib import Path
@@ -25,9 +26,12 @@ KINDS = {
 def built(kind: str) -> Path:
     """Return the folder with the native programs of a kind, brought up to date."""
     folder = ROOT / ".cache" / "native" / kind
+    folder.mkdir(parents=True, exist_ok=True)
     always = ("-DFX_PYTHON=OFF", "-DFX_TESTS=ON", "-G", "Ninja")
-    run("cmake", "-S", ROOT / "core_ext", "-B", folder, *always, *KINDS[kind])
-    run("cmake", "--build", folder)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # `./dev test` runs two pytests at a time
+        run("cmake", "-S", ROOT / "core_ext", "-B", folder, *always, *KINDS[kind])
+        run("cmake", "--build", folder)
     return folder / "native"
 
 

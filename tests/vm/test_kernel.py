@@ -1,0 +1,26 @@
+"""What the kernel does for us, Debian 12's own does as well; the whole is `./dev vm kernel`."""
+
+import subprocess
+
+from tests.need import ROOT, need
+
+SHORT = (  # a program of each kind is taken and works; a ring, nft and a block
+    "tests/bpf/test_gate_table.py",
+    "tests/bpf/test_tap.py",
+    "tests/net/test_live_frames.py::test_a_ring_gives_the_rows_that_a_recorded_file_gives",
+    "tests/net/test_guard_elements.py::test_netlink_and_text_leave_the_same_elements",
+)
+
+
+def test_gate_tap_rings_and_blocks_work_on_the_kernel_of_debian_12() -> None:
+    need("vm")
+    words = (".venv/bin/python", "-m", "pytest", "-q", "--color=no", "-o", "cache_dir=/tmp/cache")
+    done = subprocess.run(
+        (ROOT / "tests" / "vm" / "kernel.sh", *words, *SHORT),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
