@@ -353,7 +353,12 @@ def _key(target: Target) -> str:
 
 
 def _timed(key: str, left_ms: int) -> str:
-    return f"{key} timeout {left_ms}ms" if left_ms else key
+    """A key with its time, in days and less: libnftables takes no number of more than 8 digits."""
+    if not left_ms:
+        return key
+    seconds, ms = divmod(left_ms, 1000)
+    days, seconds = divmod(seconds, 86_400)
+    return f"{key} timeout {days}d{seconds}s{ms}ms"
 
 
 def milliseconds(left_s: float | None) -> int:

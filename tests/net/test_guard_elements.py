@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from fortress.respond import nft_rules
-from fortress.respond.backend import Change, Desired, Place
+from fortress.respond.backend import Change, Desired, Entry, Feed, Place
 from fortress.respond.block import parse_target
 from fortress.respond.libnftables import Nft, NftError
 from fortress.respond.nft_rules import Layout, LimitRates
@@ -78,6 +78,20 @@ def test_netlink_and_text_leave_the_same_elements(
     nft.close()
     for backend in (one, other):
         backend.close(keep=False)
+
+
+@pytest.mark.parametrize("left_s", [0.001, 59.5, 100_000.0, 31_536_000.0])
+def test_a_time_of_any_length_is_written_by_rebuilding_too(
+    spaces: tuple[Namespace, Namespace], left_s: float
+) -> None:
+    backend = backend_in(spaces[0])
+    target = parse_target("203.0.113.0/24")
+    feed = Feed("list", (parse_target("198.51.100.7"),), left_s)
+    backend.rebuild(Desired((Entry(target, Action.BLOCK, left_s),), (feed,)))
+    left = [one.left_s for one in backend.standing()]
+    if left_s > 1:
+        assert left == [pytest.approx(left_s, abs=5)]
+    backend.close(keep=False)
 
 
 def test_a_full_set_is_refused_whole_and_says_so(spaces: tuple[Namespace, Namespace]) -> None:
