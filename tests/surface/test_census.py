@@ -1,5 +1,6 @@
 """The agent keeps in the store who is on the network: by the kernel, by leases, by packets."""
 
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from fortress.config.settings import Devices, Respond
 from fortress.config.settings import Store as StoreSettings
 from fortress.services.agent.census import MOST_A_TICK, Census
 from fortress.store import Store
+from tests.devices.test_dhcp import MAC as MESSAGE_MAC
+from tests.devices.test_dhcp import message, option
 from tests.need import need
 from tests.net.guarded import until
 from tests.net.namespace import Namespace, new_namespace
@@ -66,6 +69,35 @@ def test_devices_are_in_the_store_with_all_that_is_known_of_them(
         (MAC, "phone [2J", ("192.168.77.66",))
     ], "who only came by is not stored, and we are no device of ours"
     assert census.trouble == ""
+
+
+def test_what_dhcp_clients_say_of_themselves_is_kept(lan: Namespace, tmp_path: Path) -> None:
+    request = message(
+        option(53, b"\3") + option(12, b"tablet\x1b") + option(55, b"\1\3\6") + b"\xff"
+    )
+    ethernet = bytes.fromhex("ffffffffffff" + OTHER.replace(":", "") + "0800")
+    with lan.entered(), Census(settings(tmp_path), ["lan"]) as census:
+        with lan.sender("wire") as wire:
+            for frame in (
+                ethernet + datagram(67, message(option(53, b"\1"))[:100]),
+                ethernet + datagram(68, request),
+                ethernet
+                + datagram(67, request.replace(MESSAGE_MAC, bytes.fromhex("02005e007767"))),
+            ):
+                wire.send(frame)
+        until(lambda: len(census.table) == 2)
+        until(lambda: any(one.fingerprint for one in census.table.devices()))
+        told = next(one for one in census.table.devices() if one.mac == OTHER)
+    assert (told.host_name, told.fingerprint, told.interface) == ("tablet", "1,3,6", "lan")
+
+
+def datagram(port: int, payload: bytes) -> bytes:
+    """An IPv4 packet with a UDP datagram to a port, without checksums."""
+    udp = struct.pack("!HHHH", 68, port, 8 + len(payload), 0) + payload
+    head = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, bytes(4), b"\xff" * 4
+    )
+    return head + udp
 
 
 def test_names_and_what_was_seen_before_are_taken_up_again(lan: Namespace, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ what ARP, neighbour discovery and DHCP packets of each tick tell of who is there
 from __future__ import annotations
 
 import select
+import socket
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from fortress_core import format_addr, format_mac
 
 from fortress.config import Settings
+from fortress.devices.dhcp_port import heard, open_dhcp_port
 from fortress.devices.table import DeviceTable
 from fortress.devices.vendors import Vendors
 from fortress.devices.watch import LEASES_EVERY_S, DeviceWatch
@@ -47,6 +49,7 @@ class Census:
     def __init__(self, settings: Settings, interfaces: Sequence[str] = ()) -> None:
         self._settings, self._ports = settings, tuple(interfaces)
         self._seen: deque[Sighting] = deque(maxlen=_WAITING)
+        self._dhcp: socket.socket | None = None
         self._stop = Event()
         self._thread = Thread(target=self._run, name="census", daemon=True)
         chosen = settings.devices
@@ -66,6 +69,7 @@ class Census:
 
     def __enter__(self) -> Census:
         if self._settings.devices.enabled:
+            self._dhcp = _dhcp_port()
             self._thread.start()
         return self
 
@@ -98,16 +102,33 @@ class Census:
         except OSError as error:  # a kernel that tells nothing of neighbours
             self.trouble = str(error)
             log.error("devices are not watched", why=self.trouble)
+        finally:
+            if self._dhcp is not None:
+                self._dhcp.close()
 
     def _look(self, watch: DeviceWatch) -> None:
-        select.select([watch], [], [], 0 if self._stop.is_set() else min(_WAIT_S, LEASES_EVERY_S))
+        readable: list[DeviceWatch | socket.socket] = [watch]
+        if self._dhcp is not None:
+            readable.append(self._dhcp)
+        select.select(readable, [], [], 0 if self._stop.is_set() else min(_WAIT_S, LEASES_EVERY_S))
         watch.look()
         now_ns = time.time_ns()
+        for told, interface in heard(self._dhcp) if self._dhcp is not None else ():
+            if told.mac not in watch.own_macs and watch.is_inside(interface):
+                self.table.dhcp(told, now_ns, interface)
         while self._seen:
             mac, address, interface = self._seen.popleft()
             known = address not in ("0.0.0.0", "::")
             if mac not in watch.own_macs and watch.is_inside(interface):
                 self.table.see(mac, now_ns, address if known else "", interface)
+
+
+def _dhcp_port() -> socket.socket | None:
+    """What hears DHCP clients, None where this process may not: then leases alone name devices."""
+    try:
+        return open_dhcp_port()
+    except PermissionError:
+        return None
 
 
 class _Keeper:
