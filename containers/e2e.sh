@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the agent's image, replays the sample in it as compose.yaml says, and looks at what came out
-# and at what the container could do. `./dev e2e containers` calls this; it needs root.
+# Builds the images; replays the sample as compose.yaml says; starts guard and agent as compose.yaml
+# says on a gateway in a network namespace, has it attacked, and looks at what came out and at what
+# the containers could do. `./dev e2e containers` calls this; it needs root.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 # shellcheck source-path=SCRIPTDIR
@@ -10,39 +11,112 @@ project=fortress-e2e-$$
 compose() {
     "$root/.venv/bin/podman-compose" --in-pod false --project-name "$project" --file "$root/compose.yaml" "$@"
 }
-trap 'compose down --volumes >/dev/null 2>&1 || true; rm -rf "$scratch"' EXIT
+gateway=$project-gw stranger=$project-st
+tidy() {
+    for profile in replay powercap; do
+        compose --profile "$profile" down --volumes >/dev/null 2>&1 || true
+    done
+    ip netns delete "$gateway" 2>/dev/null || true
+    ip netns delete "$stranger" 2>/dev/null || true
+    rm -rf "$scratch"
+}
+trap tidy EXIT
+export ETC_FORTRESS=$scratch/etc SYSFS=$scratch/sys
 cd "$scratch" # conmon may leave a file where it was started
+ln -s "$root/containers" containers # paths in security_opt begin where compose is started
 
 step() {
-    local name=$1 start=$SECONDS
+    local name=$1 start=$SECONDS failed
     shift
-    if "$@" >"$scratch/$name.log" 2>&1; then
-        echo "  ok      $name ($((SECONDS - start)) s)"
-    else
+    set +e # an `if` around it would let each step go on after a failure
+    (set -e; "$@") >"$scratch/$name.log" 2>&1
+    failed=$?
+    set -e
+    if ((failed)); then
         echo "  FAILED  $name"
         tail -40 "$scratch/$name.log"
         exit 1
     fi
+    echo "  ok      $name ($((SECONDS - start)) s)"
 }
 
-build() { podman_build --tag localhost/fortress-agent:latest --file "$root/containers/Containerfile.agent" "$root"; }
-replay() { compose up --no-build --exit-code-from agent; }
-in_image() { podman run --rm --network none --read-only --entrypoint sh localhost/fortress-agent:latest -c "$1"; }
+build() {
+    for target in guard agent; do
+        podman_build --target "$target" --tag "localhost/fortress-$target:latest" \
+            --file "$root/containers/Containerfile.agent" "$root"
+    done
+}
+replay() { compose --profile replay up --no-build --exit-code-from replay replay; }
+in_image() { podman run --rm --network none --read-only --entrypoint sh "localhost/fortress-$1:latest" -c "$2"; }
+no_compilers() {
+    for image in guard agent; do
+        # shellcheck disable=SC2016 # the image's shell is to expand it
+        in_image $image 'for tool in gcc cc c++ clang clang-14 llc-14 cmake ninja; do ! command -v $tool || exit 1; done'
+    done
+}
+no_training() { in_image agent '! python -c "import sklearn"' && in_image agent 'python -c "import onnxruntime"'; }
 # shellcheck disable=SC2016 # the image's shell is to expand it
-no_compilers() { in_image 'for tool in gcc cc c++ clang cmake ninja; do ! command -v $tool || exit 1; done'; }
-no_training() { in_image '! python -c "import sklearn"' && in_image 'python -c "import onnxruntime"'; }
+guard_is_small() { in_image guard 'for name in numpy onnxruntime flask pydantic; do ! python -c "import $name" || exit 1; done'; }
 
 # What the agent wrote is read by a container with the same limits.
 results() {
     podman run --rm --network none --read-only --cap-drop ALL --security-opt no-new-privileges \
-        --volume "${project}_agent:/var/lib/fortress:ro" --volume "$root/containers:/containers:ro" \
+        --volume "${project}_replay:/var/lib/fortress:ro" --volume "$root/containers:/containers:ro" \
         --entrypoint python localhost/fortress-agent:latest /containers/check_replay.py /var/lib/fortress
+}
+
+# A gateway and a stranger on a wire, and no way out.
+wire() {
+    ip netns add "$gateway"
+    ip netns add "$stranger"
+    ip link add lan0 netns "$gateway" type veth peer name eth0 netns "$stranger"
+    ip -n "$gateway" address add 192.168.77.1/24 dev lan0
+    ip -n "$stranger" address add 192.168.77.66/24 dev eth0
+    for space in "$gateway" "$stranger"; do
+        ip -n "$space" link set lo up
+    done
+    ip -n "$gateway" link set lan0 up
+    ip -n "$stranger" link set eth0 up
+}
+
+# The configuration that ships, with what a user would fill in.
+configured() {
+    cp -r "$root/containers/etc" "$scratch/etc"
+    sed -i 's/^interfaces = .*/interfaces = ["lan0"]/; s/^mode = .*/mode = "enforce"/' "$scratch/etc/fortress.toml"
+    sed -i 's/^# lan_ports = .*/lan_ports = ["lan0"]\nbackends = ["nftables", "xdp"]/' "$scratch/etc/guard.toml"
+    chmod -R a+rX "$scratch/etc"
+}
+on_gateway() { nsenter --net="/run/netns/$gateway" "$@"; } # `ip netns exec` would hide the cgroups
+up() {
+    on_gateway "$root/.venv/bin/podman-compose" --in-pod false --project-name "$project" \
+        --file "$root/compose.yaml" up --no-build -d guard agent
+}
+live() {
+    on_gateway "$root/.venv/bin/python" "$root/containers/check_live.py" \
+        "$stranger" "${project}_guard_1" "${project}_agent_1" || {
+        podman logs "${project}_guard_1"
+        podman logs "${project}_agent_1"
+        return 1
+    }
+}
+# Asked to stop, both do so by themselves.
+stop() {
+    for service in agent guard; do
+        podman stop --time 20 "${project}_${service}_1"
+        [[ $(podman inspect --format '{{.State.ExitCode}}' "${project}_${service}_1") == 0 ]]
+    done
 }
 
 step base-image "$root/containers/base-image.sh"
 step build build
 step no-compilers no_compilers
 step no-training no_training
+step guard-is-small guard_is_small
 step replay replay
 step results results
-cat "$scratch/results.log"
+step wire wire
+step configured configured
+step up up
+step live live
+step stop stop
+cat "$scratch/results.log" "$scratch/live.log"

@@ -8,13 +8,19 @@ import sys
 
 from fortress.cli.options import Commands, add_command, add_config, load_config
 from fortress.cli.replay import add_replay_options
-from fortress.errors import UsageError
+from fortress.errors import InputError, UsageError
 
 DESCRIPTION = """\
 Run the agent alone, as a container does. It watches interfaces, or replays
 captures; writes the EVE file and the store of the configuration, and answers on
 its socket and port. It runs until it is asked to stop (a replay with --once
 until it is over); SIGHUP makes it read the configuration again."""
+
+HEALTH = """\
+Ask the agent that runs with this configuration, on its unix socket, whether it
+moves. Exits with 0 when it does, else with 1 and the reason: made for a
+container's health check."""
+_WAIT_S = 5.0
 
 
 def add(commands: Commands) -> None:
@@ -38,6 +44,8 @@ def add(commands: Commands) -> None:
     verb.add_argument("--once", action="store_true", help="exit when the replay is over")
     add_replay_options(verb)
     add_config(verb)
+    verb = add_command(verbs, "health", "say whether the agent moves", health, HEALTH)
+    add_config(verb)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -60,6 +68,29 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.once:
         return run_replay(replay, settings, Telling(arguments.json, keep=True))
     return serve(replay, settings, json=arguments.json)
+
+
+def health(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    import json
+    import socket
+    from contextlib import closing
+    from http.client import HTTPConnection, HTTPException
+
+    path = load_config(arguments).settings.control_path()
+    if path is None:
+        raise UsageError("control.socket is empty: the agent has no socket that could be asked")
+    with closing(HTTPConnection("localhost")) as agent:
+        agent.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        agent.sock.settimeout(_WAIT_S)
+        try:
+            agent.sock.connect(str(path))
+            agent.request("GET", "/health")
+            told = json.loads(agent.getresponse().read())
+        except (OSError, HTTPException, ValueError) as error:
+            raise InputError(f"{path}: no agent answers ({error}); see its log") from error
+    print(": ".join(filter(None, (told["state"], told["reason"]))))
+    return 0 if told["ok"] else 1
 
 
 def _watch(arguments: argparse.Namespace) -> int:

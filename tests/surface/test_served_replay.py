@@ -72,6 +72,21 @@ def test_its_silence_is_no_fault_and_it_cannot_be_changed(agent: Agent) -> None:
     assert refused.status == 409
 
 
+def test_its_health_is_an_exit_code_and_a_word(agent: Agent, tmp_path: Path) -> None:
+    def health(config: Path) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "fortress", "agent", "health", "--config", str(config)]
+        return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    done = health(agent.state / "fortress.toml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ask(agent.unix, "/health").json["state"] in done.stdout
+    nobody = tmp_path / "fortress.toml"
+    nobody.write_text(f'[control]\nsocket = "{tmp_path}/none.sock"\n')
+    done = health(nobody)
+    assert done.returncode == 1
+    assert "none.sock: no agent answers" in done.stderr
+
+
 def test_who_comes_late_to_the_events_gets_the_last_ones(agent: Agent) -> None:
     over = connection(agent.unix)
     over.request("GET", "/events", headers={"Last-Event-ID": "0"})
