@@ -211,10 +211,13 @@ class Loop:
             self._say(Notice(ns, "shedding", message, {"sampled": share}))
 
     def _read_again(self, ns: int) -> None:
+        self._parts.notifier.reloading("reads the configuration again")
         try:
-            self._say(Notice(ns, "reload", self._parts.control.reload().message))
+            told = self._parts.control.reload().message
         except FortressError as error:
-            self._say(Notice(ns, "reload", f"nothing was changed: {error}"))
+            told = f"nothing was changed: {error}"
+        self._say(Notice(ns, "reload", told))
+        self._parts.notifier.ready(told)
 
     def _publish(self, ns: int, state: Literal["starting", "running"]) -> None:
         parts, stats = self._parts, self._stats
