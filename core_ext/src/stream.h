@@ -86,10 +86,21 @@ void fx_stream_unshunt_all(struct fx_stream *s);
 
 /* Both sides of a gateway (stream_sides.c), where sides is not NULL. */
 
+enum { FX_FRAGMENTED = 64 };
+
+/* Addresses of a datagram whose first fragment was translated: later ones have no ports to be found by. */
+struct fx_fragmented {
+	fx_addr outer[2];
+	fx_addr inner[2];
+	fx_i64 time_ns;
+	fx_u8 proto;
+};
+
 struct fx_sides {
 	fx_u64 outside; /* bits of the ports' numbers */
 	struct fx_conntrack *conntrack; /* NULL = nothing is translated */
 	fx_u64 seen_twice, translated;
+	struct fx_fragmented fragmented[FX_FRAGMENTED];
 };
 
 /* What the block's packets of the outside are inside: before they are looked up. */

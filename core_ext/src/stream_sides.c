@@ -15,6 +15,8 @@
 
 enum { LINK_LOCAL4 = 0xa9fe, MULTICAST4 = 0xe0, LINK_LOCAL6 = 0xfe80 };
 
+#define FRAGMENTS_NS ((fx_i64)FX_SECOND_NS) /* later fragments follow the first one at once */
+
 int fx_stream_outside(fx_stream *s, uint64_t ports, int conntrack_fd)
 {
 	struct fx_sides *sides;
@@ -121,6 +123,54 @@ static int translate_about(const struct fx_stream *s, const struct fx_frame *fra
 	return 1;
 }
 
+static struct fx_fragmented *fragments_of(struct fx_stream *s, const struct fx_packet *p)
+{
+	return &s->sides->fragmented[hash_of(s, p, (fx_u64)p->proto << 32) / 2 % FX_FRAGMENTED];
+}
+
+static void keep_addresses(struct fx_stream *s, const struct fx_packet *outer,
+			   const struct fx_packet *inner)
+{
+	*fragments_of(s, outer) = (struct fx_fragmented){
+		.outer = { outer->src_addr, outer->dst_addr },
+		.inner = { inner->src_addr, inner->dst_addr },
+		.time_ns = outer->time_ns,
+		.proto = outer->proto,
+	};
+}
+
+static int translate_later(struct fx_stream *s, struct fx_packet *p)
+{
+	const struct fx_fragmented *f = fragments_of(s, p);
+
+	if (f->proto != p->proto || p->time_ns - f->time_ns > FRAGMENTS_NS ||
+	    memcmp(&f->outer[0], &p->src_addr, sizeof(fx_addr)) ||
+	    memcmp(&f->outer[1], &p->dst_addr, sizeof(fx_addr)))
+		return 0;
+	p->src_addr = f->inner[0];
+	p->dst_addr = f->inner[1];
+	return 1;
+}
+
+/* Makes the inner packet of an outer one; 0 = it has none. */
+static int translate_one(struct fx_stream *s, fx_u32 i)
+{
+	const struct fx_nat_table *mappings = fx_conntrack_mappings(s->sides->conntrack);
+	struct fx_packet *p = &s->packets[i], outer;
+
+	if (p->fragment == 2)
+		return translate_later(s, p);
+	if (is_about_a_packet(p))
+		return translate_about(s, &s->frames[i], p);
+	if (fx_likely(p->fragment == 0))
+		return fx_nat_translate(mappings, &s->probes[i].tail, s->probes[i].hash, p);
+	outer = *p;
+	if (!fx_nat_translate(mappings, &s->probes[i].tail, s->probes[i].hash, p))
+		return 0;
+	keep_addresses(s, &outer, p);
+	return 1;
+}
+
 void fx_stream_translate(struct fx_stream *s)
 {
 	struct fx_sides *sides = s->sides;
@@ -132,15 +182,8 @@ void fx_stream_translate(struct fx_stream *s)
 		struct fx_packet *p = &s->packets[i];
 		struct fx_probe *probe = &s->probes[i];
 
-		if (!p->ip_version || !is_outside(sides, p))
+		if (!p->ip_version || !is_outside(sides, p) || !translate_one(s, i))
 			continue;
-		if (is_about_a_packet(p)) {
-			if (!translate_about(s, &s->frames[i], p))
-				continue;
-		} else if (!fx_nat_translate(fx_conntrack_mappings(sides->conntrack), &probe->tail,
-					     probe->hash, p)) {
-			continue;
-		}
 		sides->translated++;
 		probe->tail = fx_flow_tail_make(p);
 		probe->hash = hash_of(s, p, probe->tail.forward);

@@ -244,6 +244,31 @@ def test_an_answer_that_a_packet_cannot_be_delivered_is_the_clients(masquerading
     assert_all_counted_once(seen)
 
 
+@pytest.mark.parametrize("starts", ["inside", "outside"])
+def test_fragments_of_a_translated_datagram_are_the_devices(
+    masquerading: Gateway, starts: str
+) -> None:
+    spaces = (masquerading.client, masquerading.server)
+    caller_in, listener_in = spaces if starts == "inside" else spaces[::-1]
+    near, far = (CLIENT, SERVER) if starts == "inside" else (SERVER, CLIENT)
+    to = (SERVER, 53) if starts == "inside" else (OUTER, 5300)
+    with (
+        listening(listener_in, DATAGRAM, far, 53) as listener,
+        both_sides(masquerading) as seen,
+        calling(caller_in, DATAGRAM, near) as asker,
+    ):
+        for _ in range(3):
+            asker.sendto(bytes(4000), to)
+            words, back = listener.recvfrom(5000)
+            assert len(words) == 4000
+            listener.sendto(words, back)
+            assert len(asker.recv(5000)) == 4000
+        port = asker.getsockname()[1]
+    first, later = (near, port, far, 53, 3, 3), (near, 0, far, 0, 6, 6)
+    assert sorted(seen.flows(UDP)) == sorted([first, later])
+    assert_all_counted_once(seen)
+
+
 def test_of_a_translated_device_that_no_port_shows_the_outside_tells(
     masquerading: Gateway,
 ) -> None:
