@@ -176,12 +176,12 @@ def _stored(settings: Settings) -> Sequence[Device]:
     """Devices of the store, none where there is none yet: looking makes no file."""
     from pathlib import Path
 
-    from fortress.store import Store
-
     url = settings.store_url()
     file = url.partition("sqlite:///")[2]
     if not settings.store.enabled or (file and not Path(file).exists()):
         return ()
+    from fortress.store import Store
+
     with Store(url) as store:
         return store.devices()
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 from sqlalchemy import Connection, delete
-from sqlalchemy.dialects import postgresql, sqlite
 
 from fortress.devices.table import Device
 from fortress.devices.words import is_randomized
@@ -44,8 +43,12 @@ def name(connection: Connection, mac: str, name: str) -> None:
 
 
 def _upsert(connection: Connection, rows: list[Row], columns: Sequence[str]) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(DEVICES)
+    # Both write ON CONFLICT alike; a dialect that is not used is not worth its import.
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
+    statement = insert(DEVICES)
     taken = {column: statement.excluded[column] for column in columns}
     connection.execute(statement.on_conflict_do_update(index_elements=["mac"], set_=taken), rows)
 
