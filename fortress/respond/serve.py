@@ -143,7 +143,10 @@ class Server:
             self._attempt(self._look_around)
 
     def _forget_one(self) -> None:
-        conntrack.forget(self._guard.to_forget.popleft())
+        """Where nothing forwards packets past our chains, cut connections need not be forgotten."""
+        target = self._guard.to_forget.popleft()
+        if conntrack.is_bypassed():
+            conntrack.forget(target)
 
     def _look_around(self) -> None:
         spared, place = self._world.look()
