@@ -1,4 +1,4 @@
-"""What a client's DHCP message tells, from messages of real clients and from noise."""
+"""What a client's DHCP message tells, well formed, cut short, hostile, and noise."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""dnsmasq's lease file: written by a real dnsmasq, broken by hand, and made up by hypothesis."""
+"""dnsmasq's lease file: lines of every kind, broken by hand, and made up by hypothesis."""
 
 from pathlib import Path
 
