@@ -73,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _to_watch(settings: Settings) -> tuple[Sequence[str], str]:
     """The interfaces to watch, or none and why."""
     from fortress.services.agent.ports import CaptureError, choose
+    from fortress.services.agent.sides import default_route
 
     try:
         choose(Path(settings.respond.guard) if settings.respond.guard else None)
@@ -80,15 +81,8 @@ def _to_watch(settings: Settings) -> tuple[Sequence[str], str]:
         return (), str(error).partition(";")[0]
     if settings.capture.interfaces:
         return settings.capture.interfaces, ""
-    routed = default_route(Path("/proc/net/route").read_text(encoding="ascii"))
+    routed = default_route()
     return ((routed,), "") if routed else ((), "no interface has a default route")
-
-
-def default_route(table: str) -> str:
-    """The interface of the default route in /proc/net/route's text; "" without one."""
-    rows = [line.split() for line in table.splitlines()[1:]]
-    found = [(int(row[6]), row[0]) for row in rows if len(row) > 7 and row[1] == row[7] == "0" * 8]
-    return min(found)[1] if found else ""
 
 
 def shipped_sample() -> Path:

@@ -29,6 +29,11 @@ class Capture(_Section):
     source: Literal["auto", "packet", "af_xdp"] = Field(
         default="auto", description="auto says what it chose and why; af_xdp is for mirror ports"
     )
+    outside: tuple[str, ...] = Field(
+        default=(),
+        description="which of several interfaces face outside; none = the one with the default"
+        " route",
+    )
     ring_mib: int = Field(
         default=64, ge=1, le=1024, description="memory of all packet rings together in MiB"
     )

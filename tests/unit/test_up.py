@@ -1,6 +1,6 @@
 """Which interface `fortress up` watches when none is named."""
 
-from fortress.cli.up import default_route
+from fortress.services.agent.sides import default_route
 
 HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
 

@@ -31,6 +31,7 @@ from fortress.services.agent.report import Report
 from fortress.services.agent.requests import Requests
 from fortress.services.agent.sensors import Sensors, energy_row, output_rows
 from fortress.services.agent.shed import Second, Shedding
+from fortress.services.agent.sides import Sides
 from fortress.services.agent.taps import Tapping
 from fortress.services.agent.ticks import Gathered
 from fortress.services.agent.view import AgentControl, AgentStatus, SensorRow, Totals
@@ -60,6 +61,7 @@ class Parts:
     archive: Archive | None
     acts: Acts
     tapping: Tapping
+    sides: Sides
     census: Census
     notes: tuple[str, ...]
 
@@ -199,6 +201,7 @@ class Loop:
                 zip(parts.ports.interfaces, parts.ports.look(parts.stream), strict=True)
             )
         ]
+        rows += parts.sides.rows(parts.stream)
         others = (parts.acts.sensor, *output_rows(parts.asides), energy_row(parts.energy))
         return [*rows, *others]
 

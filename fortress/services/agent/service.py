@@ -34,6 +34,7 @@ from fortress.services.agent.live import TICK_NS, Loop, Parts
 from fortress.services.agent.lock import alone
 from fortress.services.agent.ports import Choice, Ports, choose
 from fortress.services.agent.requests import Requests
+from fortress.services.agent.sides import Sides
 from fortress.services.agent.surface import surface
 from fortress.services.agent.taps import Tapping
 from fortress.services.agent.view import Outcome
@@ -87,6 +88,9 @@ def run(watch: Watch, settings: Settings) -> None:
         tapping = Tapping(ports.grants[0], load=choice.opener == "own")
         stack.callback(tapping.close)
         tapping.join(stream, ports.grants[0])
+        sides = Sides(interfaces, settings.capture.outside)
+        stack.callback(sides.close)
+        sides.join(stream)
         acts = Acts(settings.respond, guard)
         stack.callback(acts.close)
         energy = stack.enter_context(EnergySensor(settings.energy, settings.energy_path()))
@@ -104,6 +108,7 @@ def run(watch: Watch, settings: Settings) -> None:
             archive=archive,
             acts=acts,
             tapping=tapping,
+            sides=sides,
             census=stack.enter_context(Census(settings, interfaces)),
             notes=(f"capture: {choice.why}", *([f"no tap: {tapping.why}"] * bool(tapping.why))),
         )
