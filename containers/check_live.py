@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 GATEWAY = "192.168.77.1"
 AGENT = "http://127.0.0.1:9090"
-NET_ADMIN, NET_RAW, PERFMON, BPF = 12, 13, 38, 39
+SETGID, SETUID, NET_ADMIN, NET_RAW, PERFMON, BPF = 6, 7, 12, 13, 38, 39
+NOBODY = 65534
 GUARD_KEEPS = 1 << NET_ADMIN | 1 << NET_RAW | 1 << BPF
 WAIT_S = 60.0
 T = TypeVar("T")
@@ -25,25 +26,33 @@ def main() -> int:
     """Print what was found; an AssertionError names what is not as it should be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stranger", help="the attacker's network namespace")
-    parser.add_argument("guard", help="the guard's container")
-    parser.add_argument("agent", help="the agent's container")
+    for name in ("guard", "agent", "powercap"):
+        parser.add_argument(name, help=f"the {name}'s container")
     given = parser.parse_args()
     has_begun = time.monotonic()
     status = until(running, "the agent runs")
     print(f"agent after {time.monotonic() - has_begun:.1f} s: {'; '.join(status['notes'])}")
     holds_only(given.guard, uid=0, capabilities=GUARD_KEEPS, bounding=GUARD_KEEPS | 1 << PERFMON)
     holds_only(given.agent, uid=1000, capabilities=0, bounding=0)
+    holds_only(given.powercap, uid=NOBODY, capabilities=0, bounding=1 << SETUID | 1 << SETGID)
+    energy = until(lambda: (ask("/status") or {}).get("energy"), "energy")
+    assert energy["source"] == "rapl", energy
     is_confined(given.agent)
     for container in (given.guard, given.agent):
         podman("healthcheck", "run", container)
+    told = json.loads(podman("exec", given.guard, "fortress", "guard", "status", "--json"))
+    assert told["backends"] == ["nftables", "xdp"], told
+    assert not told["troubles"], told["troubles"]
+    print(f"guard: {', '.join(told['backends'])}; holds {', '.join(told['confined'])}")
     assert pings(given.stranger), "the gateway answers before the attack"
     scan(given.stranger)
     alert = until(lambda: found("/findings", "findings"), "a finding")[-1]["alert"]
     print(f"alert: {alert['signature']}, risk {alert['risk']}")
     block = until(lambda: found("/blocks", "blocks"), "a block")[0]
     assert block["target"] in nft(), f"{block['target']} is not in nft's sets"
+    assert until(xdp, "the gate on lan0")["prog"]["name"], "no XDP program"
     assert not pings(given.stranger), "the attacker is still answered"
-    print(f"block: {block['target']} stands in nft, the attacker's pings are not answered")
+    print(f"block: {block['target']} stands in nft and XDP, the attacker's pings are not answered")
     listed = podman("exec", given.guard, "fortress", "block", "list")
     assert block["target"] in listed, listed
     podman("exec", given.guard, "fortress", "block", "del", block["target"])
@@ -98,6 +107,14 @@ def nft() -> str:
     """The guard's tables as the kernel has them."""
     done = subprocess.run(["nft", "list", "ruleset"], check=True, capture_output=True, text=True)
     return done.stdout
+
+
+def xdp() -> Any:
+    """The XDP program on the gateway's interface; None while there is none."""
+    done = subprocess.run(
+        ["ip", "-j", "link", "show", "lan0"], check=True, capture_output=True, text=True
+    )
+    return json.loads(done.stdout)[0].get("xdp")
 
 
 def podman(*words: str) -> str:

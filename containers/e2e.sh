@@ -86,22 +86,34 @@ configured() {
     sed -i 's/^# lan_ports = .*/lan_ports = ["lan0"]\nbackends = ["nftables", "xdp"]/' "$scratch/etc/guard.toml"
     chmod -R a+rX "$scratch/etc"
 }
+
+# Files shaped like /sys where there is no RAPL: what is looked at is the reader's container.
+energy_counters() {
+    local zone=$scratch/sys/devices/virtual/powercap/intel-rapl/intel-rapl:0
+    mkdir -p "$zone" "$scratch/sys/class/powercap"
+    ln -s ../../devices/virtual/powercap/intel-rapl/intel-rapl:0 "$scratch/sys/class/powercap/"
+    echo package-0 >"$zone/name"
+    echo 262143328850 >"$zone/max_energy_range_uj"
+    echo 1000000 >"$zone/energy_uj"
+    chmod 400 "$zone/energy_uj"
+}
 on_gateway() { nsenter --net="/run/netns/$gateway" "$@"; } # `ip netns exec` would hide the cgroups
 up() {
     on_gateway "$root/.venv/bin/podman-compose" --in-pod false --project-name "$project" \
-        --file "$root/compose.yaml" up --no-build -d guard agent
+        --file "$root/compose.yaml" --profile powercap up --no-build -d guard agent powercap
 }
 live() {
     on_gateway "$root/.venv/bin/python" "$root/containers/check_live.py" \
-        "$stranger" "${project}_guard_1" "${project}_agent_1" || {
-        podman logs "${project}_guard_1"
-        podman logs "${project}_agent_1"
+        "$stranger" "${project}_guard_1" "${project}_agent_1" "${project}_powercap_1" || {
+        for service in guard agent powercap; do
+            podman logs "${project}_${service}_1"
+        done
         return 1
     }
 }
-# Asked to stop, both do so by themselves.
+# Asked to stop, all do so by themselves.
 stop() {
-    for service in agent guard; do
+    for service in agent guard powercap; do
         podman stop --time 20 "${project}_${service}_1"
         [[ $(podman inspect --format '{{.State.ExitCode}}' "${project}_${service}_1") == 0 ]]
     done
@@ -116,6 +128,7 @@ step replay replay
 step results results
 step wire wire
 step configured configured
+step energy-counters energy_counters
 step up up
 step live live
 step stop stop
