@@ -34,7 +34,7 @@ class Sensors:
             known = before.get((row.kind, row.name))
             if known is None and row.state == "live":
                 continue
-            if known is None or (known.state, known.reason) != (row.state, row.reason):
+            if known is None or _news(known) != _news(row):
                 told.append(_notice(ns, row))
         return told
 
@@ -71,6 +71,11 @@ def output_rows(asides: Sequence[Aside]) -> list[SensorRow]:
 def energy_row(energy: EnergySensor) -> SensorRow:
     """The energy sensor."""
     return SensorRow("energy", "energy", energy.state, energy.reason)
+
+
+def _news(row: SensorRow) -> tuple[str, str]:
+    """What a change of is told: why a guard or disk is still away has many words."""
+    return row.state, row.reason if row.kind == "capture" else ""
 
 
 def _notice(ns: int, row: SensorRow) -> Notice:
