@@ -129,3 +129,18 @@ def test_the_configuration_is_read_again_and_a_wrong_one_is_refused(lan: Site) -
     scan(lan)
     lan.stop(agent)
     assert not lan.events("alert"), "the detector has the settings of the first reload"
+
+
+def test_a_mirror_port_is_watched_by_af_xdp_and_one_with_an_address_is_refused(lan: Site) -> None:
+    need("bpf")
+    refused = lan.begin("--interface", "lan0", "--source", "af_xdp")
+    said = refused.communicate(timeout=30)[1]
+    assert refused.returncode == 1
+    assert "address" in said
+    lan.gateway.ip("addr flush dev lan0")
+    agent = lan.start("--interface", "lan0", "--source", "af_xdp")
+    assert "AF_XDP" in lan.ask("/status").json["notes"][0]
+    ping = lan.stranger.command("ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", OURS)
+    subprocess.run(ping, check=False, capture_output=True)
+    until(lambda: lan.ask("/status").json["totals"]["packets"] >= 3)
+    lan.stop(agent)

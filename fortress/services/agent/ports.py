@@ -16,7 +16,16 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Literal
 
-from fortress_core import Port, PortError, PortState, Stream, open_port, ring_share
+from fortress_core import (
+    Port,
+    PortError,
+    PortState,
+    Stream,
+    XdpPort,
+    open_port,
+    open_xdp_port,
+    ring_share,
+)
 
 from fortress.errors import FortressError, GuardError, InputError
 from fortress.respond.client import GuardClient, PortGrant
@@ -163,3 +172,32 @@ class Ports:
                     self._gone[number] = f"{name} does not exist"
                 except (PortError, FortressError) as error:
                     self._gone[number] = str(error)
+
+
+class Mirror(Ports):
+    """An AF_XDP port on one interface, which gets no frame any more itself: a mirror port."""
+
+    def __init__(self, interfaces: Sequence[str], ring_bytes: int) -> None:
+        choice = Choice("own", "AF_XDP was asked for: every frame of the mirror port comes here")
+        super().__init__(choice, interfaces, ring_bytes, None)
+        self._ring_bytes = ring_bytes
+        self._xdp: XdpPort | None = None
+
+    def open_mirror(self) -> XdpPort:
+        """The port; CaptureError says why there is none."""
+        (name,) = self.interfaces
+        try:
+            self._xdp = open_xdp_port(name, budget_bytes=self._ring_bytes)
+        except PortError as error:
+            raise CaptureError(f"interface {name}: {error}") from error
+        return self._xdp
+
+    def look(self, stream: Stream) -> tuple[PortState, ...]:
+        """How the port does."""
+        return stream.ports()
+
+    def close(self) -> None:
+        """Give the interface back."""
+        super().close()
+        if self._xdp is not None:
+            self._xdp.close()

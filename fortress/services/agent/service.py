@@ -15,8 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 from types import FrameType
+from typing import TypedDict
 
-from fortress_core import PortError, Stream, StreamOptions, open_live
+from fortress_core import PortError, Stream, StreamOptions, open_live, open_xdp
 
 from fortress import logs
 from fortress.archive.writer import Archive
@@ -32,7 +33,7 @@ from fortress.services.agent.board import Board
 from fortress.services.agent.census import Census
 from fortress.services.agent.live import TICK_NS, Loop, Parts
 from fortress.services.agent.lock import alone
-from fortress.services.agent.ports import Choice, Ports, choose
+from fortress.services.agent.ports import Mirror, Ports, choose
 from fortress.services.agent.requests import Requests
 from fortress.services.agent.sides import Sides
 from fortress.services.agent.surface import surface
@@ -55,6 +56,16 @@ class Watch:
     more: tuple[Sink, ...] = ()
 
 
+class _Chosen(TypedDict):
+    """What a stream is asked for, whatever its source."""
+
+    options: StreamOptions
+    batch_packets: int
+    flow_columns: list[str]
+    interval_columns: list[str]
+    packet_columns: list[str]
+
+
 def run(watch: Watch, settings: Settings) -> None:
     """Watch until SIGTERM or SIGINT; FortressError says why it could not begin."""
     interfaces = watch.interfaces or settings.capture.interfaces
@@ -71,9 +82,9 @@ def run(watch: Watch, settings: Settings) -> None:
         stack.enter_context(_signals(stop, reload))
         sockets = runtime_dir() or settings.state_dir
         stack.enter_context(alone(settings.state_dir, sockets, interfaces))
-        choice = _chosen(settings, guard)
         pipeline = _pipeline(settings)
-        ports = Ports(choice, interfaces, settings.capture.ring_mib << 20, guard)
+        ports = _ports(settings, interfaces, guard)
+        choice = ports.choice
         stack.callback(ports.close)
         archive = _archive(settings, stack)
         stream = stack.enter_context(_stream(settings, pipeline, ports, archive))
@@ -85,9 +96,10 @@ def run(watch: Watch, settings: Settings) -> None:
         stack.callback(outputs.close)
         requests = Requests()
         addresses = stack.enter_context(surface(board, board.events, requests, settings))
-        tapping = Tapping(ports.grants[0], load=choice.opener == "own")
+        first = next(iter(ports.grants), None)
+        tapping = Tapping(first, load=choice.opener == "own")
         stack.callback(tapping.close)
-        tapping.join(stream, ports.grants[0])
+        tapping.join(stream, first)
         sides = Sides(interfaces, settings.capture.outside)
         stack.callback(sides.close)
         sides.join(stream)
@@ -178,10 +190,13 @@ def _signals(stop: Event, reload: Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _chosen(settings: Settings, guard: Path | None) -> Choice:
-    if settings.capture.source == "af_xdp":
-        raise UsageError("capture.source: af_xdp is not built in; use packet")
-    return choose(guard)
+def _ports(settings: Settings, interfaces: Sequence[str], guard: Path | None) -> Ports:
+    ring_bytes = settings.capture.ring_mib << 20
+    if settings.capture.source != "af_xdp":
+        return Ports(choose(guard), interfaces, ring_bytes, guard)
+    if len(interfaces) > 1:
+        raise UsageError("capture.source: af_xdp watches one interface, a mirror port")
+    return Mirror(interfaces, ring_bytes)
 
 
 def _pipeline(settings: Settings) -> Pipeline:
@@ -212,16 +227,18 @@ def _stream(
         idle_timeout_ns=round(settings.flows.idle_timeout_s * 1e9),
         active_timeout_ns=round(settings.flows.active_timeout_s * 1e9),
     )
+    chosen = _Chosen(
+        options=options,
+        batch_packets=BATCH_PACKETS,
+        flow_columns=[*pipeline.reads_flow_columns, *(archive.columns if archive else ())],
+        interval_columns=list(pipeline.reads_interval_columns),
+        packet_columns=list(pipeline.reads_packet_columns),
+    )
     try:
-        return open_live(
-            ports.open(),
-            options=options,
-            ring_budget_bytes=max(settings.capture.ring_mib << 20, len(ports.interfaces) << 20),
-            batch_packets=BATCH_PACKETS,
-            flow_columns=[*pipeline.reads_flow_columns, *(archive.columns if archive else ())],
-            interval_columns=list(pipeline.reads_interval_columns),
-            packet_columns=list(pipeline.reads_packet_columns),
-        )
+        if isinstance(ports, Mirror):
+            return open_xdp(ports.open_mirror(), **chosen)
+        budget = max(settings.capture.ring_mib, len(ports.interfaces)) << 20
+        return open_live(ports.open(), ring_budget_bytes=budget, **chosen)
     except (PortError, ValueError) as error:
         raise InputError(str(error)) from error
 

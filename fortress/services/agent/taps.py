@@ -18,13 +18,15 @@ from fortress.respond.client import PortGrant
 class Tapping:
     """Attaches and takes off the tap as traffic asks for it; `why` says why there is none."""
 
-    def __init__(self, first: PortGrant, *, load: bool) -> None:
+    def __init__(self, first: PortGrant | None, *, load: bool) -> None:
         self.why = ""
         self.attached = False
         self._own: Tap | None = None
         self._switch = TapSwitch()
         self._known = (0, 0)
         self._on: PortGrant | None = None
+        if first is None:
+            return
         if first.tap_map_fds is None and load:
             try:
                 self._own = Tap.load()
@@ -33,14 +35,18 @@ class Tapping:
         elif first.tap_map_fds is None:
             self.why = first.tap_reason
 
-    def join(self, stream: Stream, first: PortGrant) -> None:
+    def join(self, stream: Stream, first: PortGrant | None) -> None:
         """Give the stream the tap's counts, before it is read."""
+        if first is None:
+            return
         fds = self._own.map_fds if self._own else first.tap_map_fds
         if fds is not None:
             stream.shunt(fds)
 
     def look(self, stream: Stream, grants: Sequence[PortGrant], frames: int, bytes_: int) -> None:
         """After a second: `frames` and `bytes_` are totals of what was seen, counted ones too."""
+        if not grants:
+            return
         first = grants[0]
         program = self._own.program_fd_for(first.port.linktype) if self._own else None
         program = first.tap_program_fd if program is None else program
