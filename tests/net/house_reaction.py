@@ -1,7 +1,7 @@
 """How long an attacker goes on: from the packet that is too much to the first that is dropped.
 
-Two witnesses that know nothing of Fortress, tcpdump where the attacker sends and where the victim
-receives, both with the kernel's stamps of one clock. A packet is known by its source and source
+Witnesses that know nothing of Fortress: tcpdump where the attacker sends and where the victims
+receive, both with the kernel's stamps of one clock. A packet is known by its source and source
 port, which hping3 counts up.
 """
 
@@ -79,7 +79,8 @@ def witnessed(house: House, folder: Path) -> Iterator[None]:
     """What attackers send and what arrives is written down while the body runs."""
     with (
         _tcpdump(house.stranger, "out", folder / "sent.pcap"),
-        _tcpdump(house.laptop, "in", folder / "arrived.pcap"),
+        _tcpdump(house.laptop, "in", folder / "laptop.pcap"),
+        _tcpdump(house.camera, "in", folder / "camera.pcap"),
     ):
         yield
         time.sleep(_SETTLE_S)
@@ -87,16 +88,16 @@ def witnessed(house: House, folder: Path) -> Iterator[None]:
 
 def rounds(folder: Path, kind: Attack) -> list[Round]:
     """What the witnesses saw, an attacker after the other."""
-    sent, arrived = _read(folder / "sent.pcap"), _read(folder / "arrived.pcap")
+    sent = _read(folder / "sent.pcap")
+    arrived = _read(folder / "laptop.pcap") | _read(folder / "camera.pcap")
     return [
-        _round(attacker, packets, arrived.get(attacker, {}), kind)
-        for attacker, packets in sent.items()
+        _round(attacker, packets, arrived[attacker], kind) for attacker, packets in sent.items()
     ]
 
 
 def _round(attacker: str, sent: dict[int, int], arrived: dict[int, int], kind: Attack) -> Round:
     ports = sorted(sent, key=lambda port: sent[port])
-    last = max((at for at, port in enumerate(ports) if port in arrived), default=-1)
+    last = max(at for at, port in enumerate(ports) if port in arrived)
     seconds = float("inf")
     if last + 1 < len(ports):
         seconds = (sent[ports[last + 1]] - sent[ports[kind.enough - 1]]) / 1e9
@@ -106,7 +107,8 @@ def _round(attacker: str, sent: dict[int, int], arrived: dict[int, int], kind: A
 def _read(path: Path) -> dict[str, dict[int, int]]:
     """The time of each source port, for each source."""
     frames = read_ethernet(path)
-    assert frames is not None, path
+    if frames is None or not len(frames):
+        return {}
     headers = locate(frames)
     octets = np.concatenate([frames.octets, np.zeros(64, np.uint8)])
     found: dict[str, dict[int, int]] = {}

@@ -50,7 +50,7 @@ def home(tmp_path: Path) -> Iterator[House]:
 
 
 def test_paced_transfers_keep_their_pace_with_the_agent_on(home: House) -> None:
-    """At least 95 % of 2.5 Gbit/s, out, in and by IPv6, in one of some tries: neighbours disturb."""
+    """At least 95 % of 2.5 Gbit/s, out, in and by IPv6, in one of some tries (neighbours)."""
     home.start_agent()
     assert best_shares(home) >= LEAST_SHARE
 

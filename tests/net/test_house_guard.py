@@ -77,7 +77,7 @@ def test_routing_goes_on_when_the_guard_is_killed_and_starts_again(home: House) 
 
 
 def test_paced_transfers_keep_their_pace_with_a_guard_and_its_blocks(home: House) -> None:
-    """At least 95 % of 2.5 Gbit/s, out, in and by IPv6, in one of some tries: neighbours disturb."""
+    """At least 95 % of 2.5 Gbit/s, out, in and by IPv6, in one of some tries (neighbours)."""
     home.start()
     home.block(ATTACKER, ATTACKER6_SITE, CAMERA)
     assert best_shares(home) >= LEAST_SHARE
