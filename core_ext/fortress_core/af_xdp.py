@@ -9,7 +9,7 @@ port is descriptors: who may open it hands them to who may not.
 import errno
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -46,7 +46,7 @@ class XdpQueue:
     """An AF_XDP socket on a queue of an interface; the fields of fx_xsk_port in include/fx/abi.h.
 
     `frames` of `frame_bytes` lie in the memory behind `memory_fd`; `look_fd` asks for the
-    interface's state.
+    interface's state; `map_fd`, the same for all queues, is where the program finds the socket.
     """
 
     fd: int
@@ -56,7 +56,7 @@ class XdpQueue:
     queue: int
     frames: int
     frame_bytes: int
-    is_zero_copy: int
+    map_fd: int
     interface: str
 
 
@@ -73,6 +73,7 @@ class XdpPort:
         """The descriptors that whoever reads the port needs copies of, the link's last."""
         return (
             *(fd for q in self.queues for fd in (q.fd, q.memory_fd, q.look_fd)),
+            *{q.map_fd for q in self.queues},
             self.link_fd,
         )
 
@@ -129,8 +130,10 @@ def open_xdp_port(
             port.queues += (_queue(native[number]),)
         generic = ffi.new("int *")
         with BpfObject.load("xsk") as loaded:
-            program, sockets = loaded.program_fd("fortress_xsk"), loaded.map_fd("sockets")
-            port.link_fd = _check(lib.fx_xsk_attach(native, queues, program, sockets, generic))
+            sockets = os.dup(loaded.map_fd("sockets"))
+            port.queues = tuple(replace(queue, map_fd=sockets) for queue in port.queues)
+            program = loaded.program_fd("fortress_xsk")
+            port.link_fd = _check(lib.fx_xsk_attach(native, program, generic))
         port.mode = "generic" if generic[0] else "native"
     except BpfError as error:
         port.close()

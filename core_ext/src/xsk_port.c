@@ -131,11 +131,6 @@ static int give_memory(fx_xsk_port *port)
 static int make_whole(fx_xsk_port *port)
 {
 	const uint32_t completions = COMPLETIONS;
-	struct sockaddr_xdp address = { .sxdp_family = AF_XDP,
-					.sxdp_flags = XDP_USE_NEED_WAKEUP,
-					.sxdp_queue_id = port->queue };
-	struct xdp_options options = { 0 };
-	socklen_t size = sizeof(options);
 	int code = read_interface(port);
 
 	if (code == 0)
@@ -146,15 +141,7 @@ static int make_whole(fx_xsk_port *port)
 		code = set(port, XDP_UMEM_COMPLETION_RING, &completions, sizeof(completions));
 	if (code == 0)
 		code = set(port, XDP_RX_RING, &port->frames, sizeof(port->frames));
-	if (code < 0)
-		return code;
-	address.sxdp_ifindex = (uint32_t)port->ifindex;
-	if (bind(port->fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return fx_fail(-errno, "%s: cannot bind an AF_XDP socket to queue %u: %s",
-			       port->interface, port->queue, strerror(errno));
-	if (getsockopt(port->fd, SOL_XDP, XDP_OPTIONS, &options, &size) == 0)
-		port->is_zero_copy = (options.flags & XDP_OPTIONS_ZEROCOPY) != 0;
-	return 0;
+	return code;
 }
 
 static void close_if_open(int fd)
@@ -165,7 +152,9 @@ static void close_if_open(int fd)
 
 int fx_xsk_port_open(const char *interface, uint32_t queue, uint32_t frames, fx_xsk_port *out)
 {
-	fx_xsk_port port = { .fd = -1, .memory_fd = -1, .queue = queue, .frames = frames };
+	fx_xsk_port port = {
+		.fd = -1, .memory_fd = -1, .map_fd = -1, .queue = queue, .frames = frames
+	};
 	int code;
 
 	if (strlen(interface) == 0 || strlen(interface) >= sizeof(port.interface))
@@ -213,33 +202,19 @@ static int link_program(int program_fd, int ifindex, uint32_t mode)
 	return bpf(BPF_LINK_CREATE, &a);
 }
 
-int fx_xsk_attach(const fx_xsk_port *ports, int count, int program_fd, int map_fd, int *is_generic)
+int fx_xsk_attach(const fx_xsk_port *port, int program_fd, int *is_generic)
 {
-	int link;
+	int link = link_program(program_fd, port->ifindex, XDP_FLAGS_DRV_MODE);
 
-	for (int i = 0; i < count; i++) {
-		union bpf_attr a;
-		int code;
-
-		memset(&a, 0, sizeof(a));
-		a.map_fd = (uint32_t)map_fd;
-		a.key = (uintptr_t)&ports[i].queue;
-		a.value = (uintptr_t)&ports[i].fd;
-		code = bpf(BPF_MAP_UPDATE_ELEM, &a);
-		if (code < 0)
-			return fx_fail(code, "%s: cannot give queue %u to its socket: %s",
-				       ports[i].interface, ports[i].queue, strerror(-code));
-	}
 	*is_generic = 0;
-	link = link_program(program_fd, ports[0].ifindex, XDP_FLAGS_DRV_MODE);
 	if (link < 0 && link != -EPERM && link != -EBUSY && link != -EEXIST) {
 		*is_generic = 1;
-		link = link_program(program_fd, ports[0].ifindex, XDP_FLAGS_SKB_MODE);
+		link = link_program(program_fd, port->ifindex, XDP_FLAGS_SKB_MODE);
 	}
 	if (link == -EBUSY || link == -EEXIST)
-		return fx_fail(-EEXIST, "%s has another XDP program", ports[0].interface);
+		return fx_fail(-EEXIST, "%s has another XDP program", port->interface);
 	if (link < 0)
-		return fx_fail(link, "%s takes no XDP program: %s", ports[0].interface,
+		return fx_fail(link, "%s takes no XDP program: %s", port->interface,
 			       strerror(-link));
 	return link;
 }

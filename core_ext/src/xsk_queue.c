@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fx/error.h"
@@ -114,6 +116,29 @@ static int map_ring(const struct fx_xsk_queue *q, const struct xdp_ring_offset *
 	return 0;
 }
 
+/* The socket takes its queue, without copies where the driver can, and the program knows of it. */
+static int bind_queue(const struct fx_xsk_queue *q)
+{
+	const fx_xsk_port *port = &q->port;
+	struct sockaddr_xdp address = { .sxdp_family = AF_XDP,
+					.sxdp_flags = XDP_USE_NEED_WAKEUP,
+					.sxdp_ifindex = (uint32_t)port->ifindex,
+					.sxdp_queue_id = port->queue };
+	union bpf_attr a;
+
+	if (bind(port->fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return fx_fail(-errno, "%s: cannot bind an AF_XDP socket to queue %u: %s",
+			       port->interface, port->queue, strerror(errno));
+	memset(&a, 0, sizeof(a));
+	a.map_fd = (uint32_t)port->map_fd;
+	a.key = (uintptr_t)&port->queue;
+	a.value = (uintptr_t)&port->fd;
+	if (syscall(SYS_bpf, BPF_MAP_UPDATE_ELEM, &a, sizeof(a)) < 0)
+		return fx_fail(-errno, "%s: cannot give queue %u to its socket: %s",
+			       port->interface, port->queue, strerror(errno));
+	return 0;
+}
+
 int fx_xsk_map(const fx_xsk_port *port, struct fx_xsk_queue *q)
 {
 	struct xdp_mmap_offsets at;
@@ -147,7 +172,8 @@ int fx_xsk_map(const fx_xsk_port *port, struct fx_xsk_queue *q)
 			       port->queue);
 	for (uint64_t i = 0; i < port->frames; i++)
 		fx_xsk_give_back(q, i * port->frame_bytes);
-	fx_xsk_publish(q);
+	__atomic_store_n(q->fill.producer, q->fill.at, __ATOMIC_RELEASE);
+	code = bind_queue(q);
 	fx_xsk_look(q);
-	return 0;
+	return code;
 }

@@ -103,7 +103,7 @@ typedef struct {
 	uint32_t queue;
 	uint32_t frames; /* in the memory, and in each ring */
 	uint32_t frame_bytes; /* of the memory, for each */
-	uint32_t is_zero_copy;
+	int map_fd; /* of the program: its sockets, by queue */
 	char interface[16];
 } fx_xsk_port;
 
@@ -170,13 +170,16 @@ int fx_xsk_check(const char *interface);
 /* How many queues the interface receives on, and the memory that a frame of its MTU needs. */
 int fx_xsk_queues(const char *interface);
 int fx_xsk_frame_bytes(const char *interface);
-/* Makes a socket whole, which needs CAP_NET_RAW. `frames`: a power of two. */
+/*
+ * Makes a socket and its memory, which needs CAP_NET_RAW; whoever reads it binds it, for until Linux 6.4 its rings
+ * cannot be mapped later. `frames`: a power of two; map_fd is the caller's to fill in.
+ */
 int fx_xsk_port_open(const char *interface, uint32_t queue, uint32_t frames, fx_xsk_port *out);
 /*
- * Gives the interface's frames to the ports: the program and the map of bpf/xsk.bpf.c. A descriptor, on which it hangs:
- * when the last copy of it is closed the interface is as before. *is_generic: not in the driver.
+ * Puts the program of bpf/xsk.bpf.c on the port's interface. A descriptor, on which it hangs: when the last copy of it
+ * is closed the interface is as before. *is_generic: not in the driver.
  */
-int fx_xsk_attach(const fx_xsk_port *ports, int count, int program_fd, int map_fd, int *is_generic);
+int fx_xsk_attach(const fx_xsk_port *port, int program_fd, int *is_generic);
 /* Reads ports, which needs no capability; the source has its own copies of the descriptors. */
 int fx_source_open_xsk(const fx_xsk_port *ports, int count, fx_source **out);
 /* Of live sources: up to `capacity` states, how many there are. */
