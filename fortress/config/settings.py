@@ -37,6 +37,9 @@ class Capture(_Section):
     ring_mib: int = Field(
         default=64, ge=1, le=1024, description="memory of all packet rings together in MiB"
     )
+    flow_budget_mib: int = Field(
+        default=40, ge=1, le=65_536, description="memory of the flow table in MiB while watching"
+    )
 
 
 class Respond(_Section):
@@ -72,7 +75,7 @@ class Flows(_Section):
     """The flow table of the C core."""
 
     budget_mib: int = Field(
-        default=40, ge=1, le=65_536, description="memory of the flow table in MiB"
+        default=64, ge=1, le=65_536, description="memory of the flow table in MiB, of captures"
     )
     idle_timeout_s: float = Field(
         default=120, gt=0, le=86_400, description="seconds without a packet after which a flow ends"

@@ -8,6 +8,7 @@ are asked for at once.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class Session:
 
 
 def _open(onnx: bytes, path: Path) -> Any:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it calls home and writes into the home folder
     import onnxruntime  # slow to import, and only those who run a model need it
 
     options = onnxruntime.SessionOptions()

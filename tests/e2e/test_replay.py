@@ -389,3 +389,23 @@ def test_every_line_of_real_replays_obeys_the_published_schema(
             faults = [fault.message for fault in fitting.iter_errors(event)]
             assert not faults, (path.name, event, faults)
     assert kinds == {"alert", "notice", "verdict", "score", "flow", "stats"}
+
+
+def test_a_replay_calls_nobody_and_leaves_nothing_in_the_home_folder(
+    attack_day: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    trace = tmp_path / "trace"
+    words = ("strace", "-f", "-qq", "-e", "trace=connect", "-o", str(trace))
+    done = subprocess.run(
+        (*words, *FORTRESS, "replay", str(attack_day)),
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "AF_INET" not in trace.read_text()
+    assert list(home.rglob("*")) == []

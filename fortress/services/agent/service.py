@@ -223,7 +223,7 @@ def _stream(
         tick_ns=TICK_NS,
         hash_key=(secrets.randbits(64), secrets.randbits(64)),
         packet_rows="control",
-        flow_budget_bytes=settings.flows.budget_mib << 20,
+        flow_budget_bytes=settings.capture.flow_budget_mib << 20,
         idle_timeout_ns=round(settings.flows.idle_timeout_s * 1e9),
         active_timeout_ns=round(settings.flows.active_timeout_s * 1e9),
     )
