@@ -4,6 +4,8 @@ containers there make of it: alert, block in the kernel, privileges, and the ope
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -53,6 +55,12 @@ def main() -> int:
     assert until(xdp, "the gate on lan0")["prog"]["name"], "no XDP program"
     assert not pings(given.stranger), "the attacker is still answered"
     print(f"block: {block['target']} stands in nft and XDP, the attacker's pings are not answered")
+    before = pid(given.agent)
+    os.kill(before, signal.SIGKILL)
+    assert not pings(given.stranger), "the block does not outlive the agent"
+    until(lambda: running() and pid(given.agent) != before, "the killed agent is started again")
+    until(lambda: found("/blocks", "blocks"), "the block, told by the new agent")
+    print("agent killed: the block stood, and it was started again")
     listed = podman("exec", given.guard, "fortress", "block", "list")
     assert block["target"] in listed, listed
     podman("exec", given.guard, "fortress", "block", "del", block["target"])
@@ -124,10 +132,14 @@ def podman(*words: str) -> str:
     return done.stdout
 
 
+def pid(container: str) -> int:
+    """The container's first process."""
+    return int(podman("inspect", "--format", "{{.State.Pid}}", container))
+
+
 def holds_only(container: str, *, uid: int, capabilities: int, bounding: int) -> None:
     """The container's first process has this user and exactly these capabilities."""
-    pid = podman("inspect", "--format", "{{.State.Pid}}", container).strip()
-    text = Path(f"/proc/{pid}/status").read_text()
+    text = Path(f"/proc/{pid(container)}/status").read_text()
     told = {line.partition(":")[0]: line.partition(":")[2].split() for line in text.splitlines()}
     sets = {name: int(told[name][0], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}
     expected = {"CapInh": 0, "CapPrm": capabilities, "CapEff": capabilities, "CapAmb": 0}

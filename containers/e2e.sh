@@ -8,14 +8,11 @@ root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 . "$root/containers/podman-env.sh"
 scratch=$(mktemp -d)
 project=fortress-e2e-$$
-compose() {
-    "$root/.venv/bin/podman-compose" --in-pod false --project-name "$project" --file "$root/compose.yaml" "$@"
-}
+compose=("$root/.venv/bin/podman-compose" --in-pod false --project-name "$project"
+    --file "$root/compose.yaml" --profile replay --profile powercap)
 gateway=$project-gw stranger=$project-st
 tidy() {
-    for profile in replay powercap; do
-        compose --profile "$profile" down --volumes >/dev/null 2>&1 || true
-    done
+    "${compose[@]}" down --volumes >/dev/null 2>&1 || true
     ip netns delete "$gateway" 2>/dev/null || true
     ip netns delete "$stranger" 2>/dev/null || true
     rm -rf "$scratch"
@@ -46,7 +43,7 @@ build() {
             --file "$root/containers/Containerfile.agent" "$root"
     done
 }
-replay() { compose --profile replay up --no-build --exit-code-from replay replay; }
+replay() { "${compose[@]}" up --no-build --exit-code-from replay replay; }
 in_image() { podman run --rm --network none --read-only --entrypoint sh "localhost/fortress-$1:latest" -c "$2"; }
 no_compilers() {
     for image in guard agent; do
@@ -98,10 +95,7 @@ energy_counters() {
     chmod 400 "$zone/energy_uj"
 }
 on_gateway() { nsenter --net="/run/netns/$gateway" "$@"; } # `ip netns exec` would hide the cgroups
-up() {
-    on_gateway "$root/.venv/bin/podman-compose" --in-pod false --project-name "$project" \
-        --file "$root/compose.yaml" --profile powercap up --no-build -d guard agent powercap
-}
+up() { on_gateway "${compose[@]}" up --no-build -d guard agent powercap; }
 live() {
     on_gateway "$root/.venv/bin/python" "$root/containers/check_live.py" \
         "$stranger" "${project}_guard_1" "${project}_agent_1" "${project}_powercap_1" || {
