@@ -104,6 +104,9 @@ static int map_ring(const struct fx_xsk_queue *q, const struct xdp_ring_offset *
 	out->bytes = at->desc + q->port.frames * entry_bytes;
 	memory = mmap(NULL, out->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
 		      q->port.fd, offset);
+	if (memory == MAP_FAILED && errno == EBUSY) /* it is bound: by whoever read it */
+		return fx_fail(-EALREADY, "%s: queue %u has been read before", q->port.interface,
+			       q->port.queue);
 	if (memory == MAP_FAILED)
 		return fx_fail(-errno, "%s: cannot map its rings: %s", q->port.interface,
 			       strerror(errno));

@@ -29,6 +29,7 @@ from tests.net.capturing import OPTIONS, SETTLE_S, _StaysOpen, differing, in_ord
 from tests.net.namespace import PATIENCE_S, Namespace
 from tests.net.traffic import all_kinds, sample_frames, tagged
 
+PACE = 10_000  # frames that the reader may be behind: places are more
 TICK = StreamOptions(tick_ns=100_000_000)
 
 
@@ -54,9 +55,13 @@ def captured(port: XdpPort, wire: Namespace, frames: Sequence[bytes]) -> tuple[O
     outcomes: list[Outcome] = []
     reader = threading.Thread(target=lambda: outcomes.append(collect(_StaysOpen(stream))))
     reader.start()
+    deadline = time.monotonic() + PATIENCE_S
     with wire.sender("left") as sender:
-        for frame in frames:
+        for number, frame in enumerate(frames):
             sender.send(frame)
+            while number % PACE == PACE - 1 and stream.ports()[0].packets <= number - PACE:
+                assert time.monotonic() < deadline, "the reader does not get on"
+                time.sleep(0.001)
     time.sleep(SETTLE_S)
     stream.stop()
     reader.join(timeout=30)
