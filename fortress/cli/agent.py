@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from fortress.cli.options import Commands, add_command, add_config, load_config
-from fortress.cli.replay import add_replay_options
+from fortress.cli.replay import add_replay_options, refuse_replay_options
 from fortress.errors import InputError, UsageError
 
 DESCRIPTION = """\
@@ -53,7 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.replay and arguments.interface:
         raise UsageError("--replay and --interface: choose one")
     if not arguments.replay:
+        refuse_replay_options(arguments, "an interface is watched: name --replay FILE, or leave it")
         return _watch(arguments)
+    if arguments.source:
+        raise UsageError("--source concerns an interface, and --replay reads captures: choose one")
     settings = load_config(arguments).settings
 
     from fortress.cli.running import Telling, run_replay, serve
@@ -61,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     replay = Replay(
         paths=tuple(arguments.replay),
-        speed=arguments.speed,
+        speed=arguments.speed or "max",
         batch_packets=arguments.batch_packets or BATCH_PACKETS,
         flow_lines=arguments.flows or settings.eve.flows,
     )
@@ -111,6 +114,7 @@ def _watch(arguments: argparse.Namespace) -> int:
             interfaces=tuple(arguments.interface),
             load=lambda: load_config(arguments, overrides),
             more=tuple(more),
+            flow_lines=arguments.flows,
         ),
         loaded.settings,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fortress.cli.options import Commands, add_command, add_config, add_json, load_config
+from fortress.errors import UsageError
 
 if TYPE_CHECKING:
     from fortress.config import Plain
@@ -47,10 +48,16 @@ def add_replay_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speed",
         choices=("max", "real"),
-        default="max",
-        help="as fast as it goes (default), or as it happened; silences are cut to a minute",
+        help="as fast as it goes (max, default), or as it happened; silences are cut to a minute",
     )
     parser.add_argument("--batch-packets", type=batch_packets, help=argparse.SUPPRESS)
+
+
+def refuse_replay_options(arguments: argparse.Namespace, why: str) -> None:
+    """UsageError that names what was given and concerns only replays, in words of `why`."""
+    for option in ("once", "speed", "batch_packets"):
+        if getattr(arguments, option):
+            raise UsageError(f"--{option.replace('_', '-')} concerns a replay, and {why}")
 
 
 def batch_packets(text: str) -> int:
@@ -75,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     replay = Replay(
         paths=tuple(arguments.files),
-        speed=arguments.speed,
+        speed=arguments.speed or "max",
         batch_packets=arguments.batch_packets or BATCH_PACKETS,
         flow_lines=arguments.flows,
     )

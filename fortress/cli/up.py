@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import fortress
 from fortress.cli.options import Commands, add_command, add_config, load_config
-from fortress.cli.replay import add_replay_options
+from fortress.cli.replay import add_replay_options, refuse_replay_options
 from fortress.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,9 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError("--replay and --interface: choose one")
         return _supervise([_agent(arguments, arguments.replay)])
     if arguments.interface:
+        refuse_replay_options(arguments, "--interface is watched: leave one of them")
         return _supervise([_watching(arguments, arguments.interface)])
     interfaces, why_not = _to_watch(settings)
     if interfaces and not arguments.once:
+        why = f"{', '.join(interfaces)} would be watched: add --once, or --replay FILE"
+        refuse_replay_options(arguments, why)
         return _supervise([_watching(arguments, interfaces)])
     sample = str(shipped_sample())
     note = f"{why_not or '--once'}: replaying the sample {sample} once instead of watching"
@@ -97,10 +100,9 @@ def shipped_sample() -> Path:
 def _agent(arguments: argparse.Namespace, captures: Sequence[str]) -> list[str]:
     # -P: what lies in the current folder is not imported
     command = [sys.executable, "-P", "-m", "fortress", "agent", "run"]
-    command += ["--speed", arguments.speed]
     for option in ("once", "json", "flows"):
         command += [f"--{option}"] * getattr(arguments, option)
-    for option in ("config", "batch_packets"):
+    for option in ("config", "speed", "batch_packets"):
         value = getattr(arguments, option)
         command += [f"--{option.replace('_', '-')}", str(value)] * (value is not None)
     return [*command, "--replay", *captures]
@@ -108,7 +110,8 @@ def _agent(arguments: argparse.Namespace, captures: Sequence[str]) -> list[str]:
 
 def _watching(arguments: argparse.Namespace, interfaces: Sequence[str]) -> list[str]:
     command = [sys.executable, "-P", "-m", "fortress", "agent", "run"]
-    command += ["--json"] * arguments.json
+    for option in ("json", "flows"):
+        command += [f"--{option}"] * getattr(arguments, option)
     command += ["--config", str(arguments.config)] * (arguments.config is not None)
     for name in interfaces:
         command += ["--interface", name]

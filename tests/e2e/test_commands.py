@@ -50,6 +50,25 @@ def test_up_tells_a_wrong_configuration_once(tmp_path: Path) -> None:
     assert len(done.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("up", "--interface", "lo", "--once"), "--once"),
+        (("up", "--interface", "lo", "--speed", "real"), "--speed"),
+        (("agent", "run", "--interface", "lo", "--speed", "max"), "--speed"),
+        (("agent", "run", "--interface", "lo", "--once"), "--once"),
+        (("agent", "run", "--interface", "lo", "--batch-packets", "9"), "--batch-packets"),
+        (("agent", "run", "--source", "packet", "--replay", "none.pcap"), "--source"),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused_by_name(
+    command: tuple[str, ...], option: str, tmp_path: Path
+) -> None:
+    done = fortress(*command, state=tmp_path)
+    assert done.code == 2
+    assert f"{option} concerns" in done.err
+
+
 @pytest.mark.parametrize("command", [["up"], ["agent", "run"]])
 def test_it_serves_metrics_after_the_replay_until_it_is_stopped(
     command: list[str], attack_day: Path, state: Path

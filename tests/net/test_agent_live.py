@@ -1,5 +1,6 @@
 """The production agent on a wire: what it sees, says and survives."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ def test_a_second_agent_on_the_interface_is_told_the_pid_of_the_first(lan: Site)
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--interface", "nowhere0"), "interface nowhere0: nowhere0: there is no such interface"),
+        (("--interface", "nowhere0"), "fortress: interface nowhere0: there is no such interface"),
         (("--interface", "lan0", "--interface", "lan0"), "one is named twice"),
         ((), "name an interface"),
     ],
@@ -131,6 +132,56 @@ def test_the_configuration_is_read_again_and_a_wrong_one_is_refused(lan: Site) -
     assert not lan.events("alert"), "the detector has the settings of the first reload"
 
 
+def test_status_says_that_it_reads_its_configuration_again(lan: Site) -> None:
+    agent = lan.start()
+    assert lan.ask("/status").json["source"] == "packet"
+    text = lan.toml.read_text()
+    path = lan.folder / "fortress.toml"
+    path.unlink()
+    os.mkfifo(path)  # reading it takes until something is written
+    agent.send_signal(signal.SIGHUP)
+    until(lambda: lan.state() == "reloading")
+    path.write_text(text)
+    until(lambda: lan.state() == "running")
+    assert lan.sensor("devices")["state"] == "live"
+    lan.stop(agent)
+
+
+def test_status_says_that_it_stops_while_it_waits_for_the_guard(lan: Site) -> None:
+    guard = lan.start_guard()
+    lan.config = '[respond]\non_stop = "remove"\n'
+    agent = lan.start()
+    guard.send_signal(signal.SIGSTOP)
+    try:
+        agent.send_signal(signal.SIGTERM)
+        until(lambda: lan.state() == "stopping")
+    finally:
+        guard.send_signal(signal.SIGCONT)
+    agent.communicate(timeout=30)
+    assert agent.returncode == 0
+
+
+@pytest.mark.parametrize("by_option", [True, False])
+def test_flows_that_ended_are_events_where_they_are_asked_for(lan: Site, by_option: bool) -> None:
+    lan.config = "[flows]\nidle_timeout_s = 1\n" + ("" if by_option else "[eve]\nflows = true\n")
+    agent = lan.start("--interface", "lan0", *(["--flows"] * by_option))
+    ping = lan.stranger.command("ping", "-n", "-c", "2", "-i", "0.2", OURS)
+    subprocess.run(ping, check=True, capture_output=True)
+    until(lambda: [flow for flow in lan.events("flow") if flow.get("src_ip") == THEIRS])
+    (flow, *_) = [flow for flow in lan.events("flow") if flow.get("src_ip") == THEIRS]
+    assert (flow["dest_ip"], flow["proto"], flow["in_iface"]) == (OURS, "ICMP", "lan0")
+    lan.stop(agent)
+
+
+def test_no_flow_is_an_event_where_none_is_asked_for(lan: Site) -> None:
+    agent = lan.start()
+    subprocess.run(lan.stranger.command("ping", "-n", "-c", "2", OURS), check=True)
+    until(lambda: lan.ask("/status").json["totals"]["packets"] >= 4)
+    lan.stop(agent)
+    assert lan.events("stats")[0]["stats"]["flows"] >= 1
+    assert not lan.events("flow")
+
+
 def test_a_mirror_port_is_watched_by_af_xdp_and_one_with_an_address_is_refused(lan: Site) -> None:
     need("bpf")
     refused = lan.begin("--interface", "lan0", "--source", "af_xdp")
@@ -139,7 +190,9 @@ def test_a_mirror_port_is_watched_by_af_xdp_and_one_with_an_address_is_refused(l
     assert "address" in said
     lan.gateway.ip("addr flush dev lan0")
     agent = lan.start("--interface", "lan0", "--source", "af_xdp")
-    assert "AF_XDP" in lan.ask("/status").json["notes"][0]
+    status = lan.ask("/status").json
+    assert "AF_XDP" in status["notes"][0]
+    assert status["source"] == "af_xdp"
     ping = lan.stranger.command("ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", OURS)
     subprocess.run(ping, check=False, capture_output=True)
     until(lambda: lan.ask("/status").json["totals"]["packets"] >= 3)

@@ -69,6 +69,13 @@ def test_devices_are_in_the_store_with_all_that_is_known_of_them(
         (MAC, "phone [2J", ("192.168.77.66",))
     ], "who only came by is not stored, and we are no device of ours"
     assert census.trouble == ""
+    (row,) = census.rows()
+    assert (row.name, row.state, row.reason, dict(row.facts)) == (
+        "devices",
+        "live",
+        "",
+        {"known": 2},
+    )
 
 
 def test_what_dhcp_clients_say_of_themselves_is_kept(lan: Namespace, tmp_path: Path) -> None:
@@ -138,6 +145,7 @@ def test_a_store_that_is_away_is_told_later(lan: Namespace, tmp_path: Path) -> N
     chosen = settings(tmp_path, url=f"sqlite:///{wall}/fortress.sqlite")
     with lan.entered(), Census(chosen, ["lan"]) as census:
         until(lambda: "cannot make" in census.trouble)
+        assert [(row.name, row.state) for row in census.rows()] == [("devices", "stale")]
         wall.unlink()
         until(lambda: not census.trouble, within_s=20)
     with Store(f"sqlite:///{wall}/fortress.sqlite") as store:

@@ -29,6 +29,7 @@ from fortress.devices.words import parse_mac
 from fortress.errors import GuardError, StoreError
 from fortress.logs import logger
 from fortress.respond.client import GuardClient
+from fortress.services.agent.view import SensorRow, SensorState
 
 if TYPE_CHECKING:
     from fortress.store import Store
@@ -66,6 +67,14 @@ class Census:
                 mac = parse_mac(format_mac(int(packets["arp_mac"][row])))
                 address = format_addr(packets["src_addr"][row])
                 self._seen.append((mac, address, self._ports[int(packets["iface"][row])]))
+
+    def rows(self) -> list[SensorRow]:
+        """The sensor `devices`, where devices are kept: stale while something does not work."""
+        if not self._settings.devices.enabled:
+            return []
+        trouble = self.trouble
+        state: SensorState = "stale" if trouble else "live"
+        return [SensorRow("devices", "devices", state, trouble, facts={"known": len(self.table)})]
 
     def __enter__(self) -> Census:
         if self._settings.devices.enabled:

@@ -12,13 +12,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import Literal
 
 from fortress_core import Batch, Stream, StreamStats
 
 from fortress.archive.writer import Archive
 from fortress.errors import FortressError
-from fortress.events import Stats, is_alert
+from fortress.events import FlowLines, Stats, is_alert
 from fortress.notify import Notifier
 from fortress.qsecbit import Pipeline, TickResult
 from fortress.qsecbit.energy import EnergySensor
@@ -34,7 +33,7 @@ from fortress.services.agent.shed import Second, Shedding
 from fortress.services.agent.sides import Sides
 from fortress.services.agent.taps import Tapping
 from fortress.services.agent.ticks import Gathered
-from fortress.services.agent.view import AgentControl, AgentStatus, SensorRow, Totals
+from fortress.services.agent.view import AgentControl, AgentStatus, SensorRow, State, Totals
 from fortress.sinks import Outputs
 from fortress.sinks.aside import Aside
 from fortress.verdict import Finding, Notice, Score
@@ -64,6 +63,7 @@ class Parts:
     sides: Sides
     census: Census
     notes: tuple[str, ...]
+    flow_lines: bool
 
 
 class Loop:
@@ -82,6 +82,7 @@ class Loop:
         self._stats = parts.stream.stats()
         self._score: Score | None = None
         self._has_begun = self._is_ready = False
+        self._state: State = "starting"
         self._second = self._ticks = self._lost = 0
         self._lag_s, self._worked_s = math.inf, 0.0
         self._began_s = time.monotonic()
@@ -89,10 +90,13 @@ class Loop:
     def run(self) -> Report:
         """What the run amounted to, once it was asked to stop."""
         parts, worked_s = self._parts, time.thread_time()
-        self._publish(time.time_ns(), "starting")
+        self._publish(time.time_ns())
         for batch in parts.stream:
             if parts.archive is not None:
                 parts.archive.add(batch.flows)
+            if parts.flow_lines and batch.flows.rows:
+                lines = batch.flow_lines(parts.ports.only)
+                parts.outputs.say(FlowLines(batch.tick_ns, lines))
             closed = batch.tick_closed or batch.end
             self._intervals.add(batch.intervals, closed)
             self._flows.add(batch.flows, closed)
@@ -102,6 +106,9 @@ class Loop:
             now_s = time.thread_time()
             self._worked_s, worked_s = self._worked_s + now_s - worked_s, now_s
             if self._stop.is_set():
+                if self._state != "stopping":
+                    self._state = "stopping"
+                    self._publish(batch.tick_ns)
                 parts.notifier.stopping("asked to stop")
                 parts.stream.stop()
         return self._end()
@@ -181,7 +188,9 @@ class Loop:
         if parts.archive is not None:
             parts.archive.tick(ns)
         parts.outputs.flush()
-        self._publish(ns, "running")
+        if self._state == "starting":
+            self._state = "running"
+        self._publish(ns)
         if not self._is_ready:
             self._is_ready = True
             parts.notifier.ready(f"watches {', '.join(parts.ports.interfaces)}")
@@ -202,6 +211,7 @@ class Loop:
             )
         ]
         rows += parts.sides.rows(parts.stream)
+        rows += parts.census.rows()
         others = (parts.acts.sensor, *output_rows(parts.asides), energy_row(parts.energy))
         return [*rows, *others]
 
@@ -214,6 +224,8 @@ class Loop:
             self._say(Notice(ns, "shedding", message, {"sampled": share}))
 
     def _read_again(self, ns: int) -> None:
+        before, self._state = self._state, "reloading"
+        self._publish(ns)
         self._parts.notifier.reloading("reads the configuration again")
         try:
             told = self._parts.control.reload().message
@@ -221,8 +233,10 @@ class Loop:
             told = f"nothing was changed: {error}"
         self._say(Notice(ns, "reload", told))
         self._parts.notifier.ready(told)
+        self._state = before
+        self._publish(ns)
 
-    def _publish(self, ns: int, state: Literal["starting", "running"]) -> None:
+    def _publish(self, ns: int) -> None:
         parts, stats = self._parts, self._stats
         totals = Totals(
             packets=stats.packets,
@@ -235,9 +249,9 @@ class Loop:
         )
         status = AgentStatus(
             time_ns=ns,
-            state=state,
+            state=self._state,
             mode=parts.acts.mode,
-            source="packet",
+            source=parts.ports.source,
             sensors=self._sensors.rows,
             totals=totals,
             flows_active=stats.flows_active,

@@ -80,6 +80,8 @@ def may_open() -> bool:
 class Ports:
     """The ports on some interfaces: opened all or none, and opened again when they come back."""
 
+    source: Literal["packet", "af_xdp"] = "packet"
+
     def __init__(
         self, choice: Choice, interfaces: Sequence[str], ring_bytes: int, guard: Path | None
     ) -> None:
@@ -101,13 +103,18 @@ class Ports:
                 try:
                     grant = self._opened(name)
                 except (PortError, FortressError) as error:
-                    raise CaptureError(f"interface {name}: {error}") from error
+                    raise _refused(name, error) from error
                 stack.callback(grant.close)
                 self._grants.append(grant)
             stack.pop_all()
         self._thread = Thread(target=self._bring_back, name="ports", daemon=True)
         self._thread.start()
         return [grant.port for grant in self._grants]
+
+    @property
+    def only(self) -> str:
+        """The interface where one alone is watched, "" where a flow may be of any."""
+        return self.interfaces[0] if len(self.interfaces) == 1 else ""
 
     @property
     def grants(self) -> Sequence[PortGrant]:
@@ -174,8 +181,15 @@ class Ports:
                     self._gone[number] = str(error)
 
 
+def _refused(name: str, error: Exception) -> CaptureError:
+    """The error with the interface named once."""
+    return CaptureError(f"interface {name}: {str(error).removeprefix(f'{name}: ')}")
+
+
 class Mirror(Ports):
     """An AF_XDP port on one interface, which gets no frame any more itself: a mirror port."""
+
+    source = "af_xdp"
 
     def __init__(self, interfaces: Sequence[str], ring_bytes: int) -> None:
         choice = Choice("own", "AF_XDP was asked for: every frame of the mirror port comes here")
@@ -189,7 +203,7 @@ class Mirror(Ports):
         try:
             self._xdp = open_xdp_port(name, budget_bytes=self._ring_bytes)
         except PortError as error:
-            raise CaptureError(f"interface {name}: {error}") from error
+            raise _refused(name, error) from error
         return self._xdp
 
     def look(self, stream: Stream) -> tuple[PortState, ...]:

@@ -34,6 +34,7 @@ from fortress.services.agent.census import Census
 from fortress.services.agent.live import TICK_NS, Loop, Parts
 from fortress.services.agent.lock import alone
 from fortress.services.agent.ports import Mirror, Ports, choose
+from fortress.services.agent.replay import LINE_COLUMNS
 from fortress.services.agent.requests import Requests
 from fortress.services.agent.sides import Sides
 from fortress.services.agent.surface import surface
@@ -54,6 +55,7 @@ class Watch:
     interfaces: tuple[str, ...]
     load: Callable[[], Loaded]
     more: tuple[Sink, ...] = ()
+    flow_lines: bool = False  # an event for each flow that ended, as with eve.flows
 
 
 class _Chosen(TypedDict):
@@ -87,7 +89,9 @@ def run(watch: Watch, settings: Settings) -> None:
         choice = ports.choice
         stack.callback(ports.close)
         archive = _archive(settings, stack)
-        stream = stack.enter_context(_stream(settings, pipeline, ports, archive))
+        flow_lines = watch.flow_lines or settings.eve.flows
+        columns = (*(archive.columns if archive else ()), *(LINE_COLUMNS if flow_lines else ()))
+        stream = stack.enter_context(_stream(settings, pipeline, ports, columns))
         board = Board(version("fortress"))
         asides = _asides(settings, interfaces)
         outputs = Outputs(
@@ -123,6 +127,7 @@ def run(watch: Watch, settings: Settings) -> None:
             sides=sides,
             census=stack.enter_context(Census(settings, interfaces)),
             notes=(f"capture: {choice.why}", *([f"no tap: {tapping.why}"] * bool(tapping.why))),
+            flow_lines=flow_lines,
         )
         log.info("watching", interfaces=list(interfaces), why=choice.why, at=list(addresses))
         report = Loop(parts, stop, reload).run()
@@ -216,9 +221,7 @@ def _archive(settings: Settings, stack: ExitStack) -> Archive | None:
     return stack.enter_context(Archive(settings.archive_path(), settings.archive))
 
 
-def _stream(
-    settings: Settings, pipeline: Pipeline, ports: Ports, archive: Archive | None
-) -> Stream:
+def _stream(settings: Settings, pipeline: Pipeline, ports: Ports, columns: Sequence[str]) -> Stream:
     options = StreamOptions(
         tick_ns=TICK_NS,
         hash_key=(secrets.randbits(64), secrets.randbits(64)),
@@ -230,7 +233,7 @@ def _stream(
     chosen = _Chosen(
         options=options,
         batch_packets=BATCH_PACKETS,
-        flow_columns=[*pipeline.reads_flow_columns, *(archive.columns if archive else ())],
+        flow_columns=[*pipeline.reads_flow_columns, *columns],
         interval_columns=list(pipeline.reads_interval_columns),
         packet_columns=list(pipeline.reads_packet_columns),
     )

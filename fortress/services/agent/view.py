@@ -16,6 +16,7 @@ from fortress.qsecbit.energy import Energy
 from fortress.verdict import Finding, Score, Status
 
 SensorState = Literal["live", "stale", "missing"]
+State = Literal["starting", "running", "reloading", "stopping"]
 Fact = float | int | str
 
 
@@ -23,8 +24,9 @@ Fact = float | int | str
 class SensorRow:
     """One input: `live`, `stale` (it was, or says less than it should) or `missing`.
 
-    `kind` has few values (capture, conntrack, model, energy, guard), `name` tells them apart (an
-    interface); `reason` says why it is not live; `last_ns` is when it last said something, 0 never.
+    `kind` has few values (capture, conntrack, devices, energy, guard, output), `name` tells them
+    apart (an interface); `reason` says why it is not live; `last_ns` is when it last said
+    something, 0 never.
     """
 
     name: str
@@ -59,7 +61,7 @@ class AgentStatus:
     """
 
     time_ns: int
-    state: Literal["starting", "running", "reloading", "stopping"] = "running"
+    state: State = "running"
     mode: str = "monitor"
     source: str = ""
     sensors: tuple[SensorRow, ...] = ()
