@@ -117,8 +117,9 @@ def forwarding(found: Found) -> Iterator[str]:
     )
     yield ""
     yield (
-        "The gate (XDP) is attached only while it holds an entry: native XDP of veth turns "
-        "super-frames into copies, as the unpaced figure shows."
+        "The gate (XDP) is off unless guard.toml names it, and attached only while it holds an "
+        "entry: a veth with native XDP gets no super-frames, so that every packet of 1,500 bytes "
+        "is paid for alone."
     )
 
 
