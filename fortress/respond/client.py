@@ -16,6 +16,7 @@ from fortress.respond import channel, messages
 from fortress.respond.block import Block, Origin, Outcome, Standing
 from fortress.respond.guard_settings import SOCKET
 from fortress.respond.messages import (
+    ConntrackAsked,
     DeviceList,
     DeviceStanding,
     Explanation,
@@ -33,6 +34,7 @@ from fortress.respond.messages import (
 from fortress.respond.plain import Misread, read
 
 if TYPE_CHECKING:
+    from fortress_core.conntrack import Conntrack
     from fortress_core.live import Port
 
     from fortress.devices.policy import DeviceRule
@@ -134,6 +136,27 @@ class GuardClient:
         if facts.tap_reason:
             return PortGrant(port, None, None, facts.tap_reason)
         return PortGrant(port, fds[1], (fds[2], fds[3]), "")
+
+    def open_conntrack(self) -> Conntrack:
+        """A socket for translated connections, the whole table asked for; the caller closes it.
+
+        Its reader may not ask: `ask_conntrack` does, on this connection, which is to be kept.
+        """
+        plain, fds = self._ask_with_fds(messages.OpenConntrack())
+        try:
+            read(ConntrackAsked, plain)
+            if len(fds) != 1:
+                raise Misread(f"{len(fds)} descriptors came")
+        except Misread as error:
+            channel.close_all(fds)
+            raise GuardError(f"the guard's answer makes no sense: {error}", _GONE) from error
+        from fortress_core.conntrack import Conntrack
+
+        return Conntrack(fds[0])
+
+    def ask_conntrack(self) -> None:
+        """Have the whole table sent to the socket that this connection was given."""
+        self._ask(messages.AskConntrack(), ConntrackAsked)
 
     def load_feed(self, name: str, targets: Iterable[str], seconds: float) -> FeedLoaded:
         """Replace a block list's entries, in one transaction."""

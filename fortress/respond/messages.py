@@ -119,6 +119,19 @@ class OpenPort:
     fanout: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OpenConntrack:
+    """Give me a socket that the kernel tells of translated connections; who reads it needs nothing.
+
+    The guard keeps it too, for AskConntrack, until this connection ends.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class AskConntrack:
+    """Have the whole table sent to the socket that OpenConntrack gave to this connection."""
+
+
 Request: TypeAlias = (
     Hello
     | Add
@@ -132,6 +145,8 @@ Request: TypeAlias = (
     | Status
     | Subscribe
     | OpenPort
+    | OpenConntrack
+    | AskConntrack
 )
 VERBS: dict[str, type[Request]] = {
     "hello": Hello,
@@ -146,6 +161,8 @@ VERBS: dict[str, type[Request]] = {
     "status": Status,
     "subscribe": Subscribe,
     "open_port": OpenPort,
+    "open_conntrack": OpenConntrack,
+    "ask_conntrack": AskConntrack,
 }
 
 
@@ -243,6 +260,13 @@ class PortFacts:
     ring_bytes: int
     fanout: int
     tap_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConntrackAsked:
+    """The answer to OpenConntrack, with the socket beside it, and to AskConntrack: the kernel was
+    asked for the whole table.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sockets that the guard opens for the agent: a port with its ring, and a tap for it."""
+"""Sockets that the guard opens for the agent: a port with its ring and a tap, and conntrack's."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fortress.respond.messages import OpenPort, PortFacts
 
 if TYPE_CHECKING:
     from fortress_core import Port
+    from fortress_core.conntrack import Conntrack
     from fortress_core.tap import Tap
 
 TAPS = 2  # loaded where guard.toml names no interfaces to capture: LAN and WAN
@@ -92,3 +93,43 @@ class PortGrants:
             tap = self._of[port.interface] = self._free.pop()
         fds = (tap.program_fd_for(port.linktype), *tap.map_fds)
         return [os.dup(fd) for fd in fds], ""
+
+
+class ConntrackGrant:
+    """The conntrack socket of one connection: handed out, and asked for the table in its name."""
+
+    def __init__(self) -> None:
+        self._socket: Conntrack | None = None
+
+    def open(self) -> int:
+        """A new socket's descriptor, the whole table asked for; it stays the grant's to close.
+
+        GuardError says why there is none.
+        """
+        try:
+            from fortress_core.conntrack import ConntrackError, open_conntrack
+        except ImportError as error:
+            raise GuardError(f"the C core does not load: {error}", "./dev setup") from error
+        self.close()
+        try:
+            self._socket = open_conntrack()
+        except ConntrackError as error:
+            raise GuardError(error.what, error.remedy) from error
+        return self._socket.fd
+
+    def ask(self) -> None:
+        """Have the whole table sent to the socket; GuardError when that cannot be."""
+        if self._socket is None:
+            raise GuardError("this connection has no conntrack socket", "send open_conntrack first")
+        from fortress_core.conntrack import ConntrackError
+
+        try:
+            self._socket.ask()
+        except ConntrackError as error:
+            raise GuardError(error.what, error.remedy) from error
+
+    def close(self) -> None:
+        """Give the socket back; who reads it has its own copy."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

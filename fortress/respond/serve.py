@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 from fortress.errors import GuardError
@@ -27,7 +27,7 @@ from fortress.respond.messages import GuardEvent, GuardFacts, Request
 from fortress.respond.nftables import NftBackend
 from fortress.respond.peers import admit
 from fortress.respond.plain import Misread
-from fortress.respond.port_grants import PortGrants
+from fortress.respond.port_grants import ConntrackGrant, PortGrants
 from fortress.respond.watch import TableWatch, WorldWatch
 
 MOST_CONNECTIONS = 64
@@ -41,6 +41,7 @@ class _Connection:
     socket: socket.socket
     asker: Asker
     subscribed: bool = False
+    conntrack: ConntrackGrant = field(default_factory=ConntrackGrant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,9 @@ class Server:
             if isinstance(request, messages.OpenPort):
                 self._grant_port(request, connection)
                 return
+            if isinstance(request, messages.OpenConntrack):
+                self._grant_conntrack(connection)
+                return
             answer = messages.encode_answer(self._answer(request, connection))
         except (channel.Malformed, Misread) as error:
             what = error.what if isinstance(error, GuardError) else str(error)
@@ -272,7 +276,10 @@ class Server:
             case messages.Subscribe():
                 connection.subscribed = True
                 return messages.Subscribed()
-            case messages.Hello() | messages.OpenPort():  # ports are granted apart
+            case messages.AskConntrack():
+                connection.conntrack.ask()
+                return messages.ConntrackAsked()
+            case messages.Hello() | messages.OpenPort() | messages.OpenConntrack():  # granted apart
                 return self._facts(asker)
 
     def _grant_port(self, asked: messages.OpenPort, connection: _Connection) -> None:
@@ -284,6 +291,13 @@ class Server:
                 self._hang_up(connection)
         finally:
             channel.close_all(fds)
+
+    def _grant_conntrack(self, connection: _Connection) -> None:
+        fd = connection.conntrack.open()
+        self._guard.audit.write("open_conntrack", [{}], connection.asker.name)
+        answer = messages.encode_answer(messages.ConntrackAsked())
+        if not self._send(connection, answer, [fd]):
+            self._hang_up(connection)
 
     def _facts(self, asker: Asker) -> GuardFacts:
         role = "operator" if asker.operator else "agent"
@@ -312,6 +326,7 @@ class Server:
         if self._connections.pop(fd, None) is not None:
             self._selector.unregister(connection.socket)
             connection.socket.close()
+            connection.conntrack.close()
 
     # ---- backends ----
 

@@ -1,37 +1,109 @@
 """LAN and WAN watched together by the agent: one flow for each connection through the gateway."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.need import need
-from tests.net.agents import site, until
+from tests.net.agents import Site, site, until
 from tests.net.namespace import new_namespace
 
 FAR = "198.51.100.66"
+BOTH = ("--interface", "lan0", "--interface", "wan0")
+NO_CAPABILITY = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
 
 
-def test_a_connection_through_a_translating_gateway_is_one_flow(tmp_path: Path) -> None:
+@pytest.fixture
+def lan(tmp_path: Path) -> Iterator[Site]:
+    """A gateway that translates between a stranger on lan0 and FAR on wan0; no default route."""
     need("netns", "nft")
-    with site(tmp_path) as lan, new_namespace() as far:
-        gateway = lan.gateway
+    with site(tmp_path) as made, new_namespace() as far:
+        gateway = made.gateway
         gateway.ip(f"link add wan0 type veth peer name eth0 netns {far.name}")
         gateway.ip("addr add 198.51.100.1/24 dev wan0")
         gateway.ip("link set wan0 up")
         far.ip(f"addr add {FAR}/24 dev eth0")
         far.ip("link set eth0 up")
-        gateway.ip(f"route add default via {FAR}")
-        lan.stranger.ip("route add default via 192.168.77.1")
+        made.stranger.ip("route add default via 192.168.77.1")
         gateway.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         gateway.run(
             "nft",
             "add table ip nat; add chain ip nat post { type nat hook postrouting priority 100; };"
             " add rule ip nat post oifname wan0 masquerade",
         )
-        agent = lan.start("--interface", "lan0", "--interface", "wan0")
-        until(lambda: lan.sensor("conntrack")["state"] == "live")
-        ping = ("ping", "-n", "-c", "5", "-i", "0.2", FAR)
-        subprocess.run(lan.stranger.command(*ping), check=True, capture_output=True)
-        until(lambda: lan.sensor("conntrack")["facts"]["twice"] == 10)
-        lan.stop(agent)
-        (stats,) = lan.events("stats")
-        assert stats["stats"]["flows"] == 1
+        yield made
+
+
+def ping_far(lan: Site) -> None:
+    """The stranger pings through the gateway: five packets each way, in one connection."""
+    ping = ("ping", "-n", "-c", "5", "-i", "0.2", FAR)
+    subprocess.run(lan.stranger.command(*ping), check=True, capture_output=True)
+
+
+def flows(lan: Site) -> int:
+    """How many flows the agent had seen when it ended."""
+    (stats,) = lan.events("stats")
+    return int(stats["stats"]["flows"])
+
+
+def confidence(lan: Site) -> float:
+    """How far the agent trusts its score: from 0.5 on when it begins, half of it while stale."""
+    return float(lan.ask("/score").json["score"]["confidence"])
+
+
+def test_a_connection_through_a_translating_gateway_is_one_flow(lan: Site) -> None:
+    lan.gateway.ip(f"route add default via {FAR}")
+    agent = lan.start(*BOTH)
+    until(lambda: lan.sensor("conntrack")["state"] == "live")
+    ping_far(lan)
+    until(lambda: lan.sensor("conntrack")["facts"]["twice"] == 10)
+    assert confidence(lan) >= 0.5
+    lan.stop(agent)
+    assert flows(lan) == 1
+
+
+def test_an_agent_without_a_capability_has_translations_from_the_guard(lan: Site) -> None:
+    lan.gateway.ip(f"route add default via {FAR}")
+    guard = lan.start_guard()
+    agent = lan.begin_as(NO_CAPABILITY, *BOTH)
+    until(lambda: agent.poll() is not None or lan.state() == "running")
+    until(lambda: lan.sensor("conntrack")["state"] == "live")
+    ping_far(lan)
+    until(lambda: lan.sensor("conntrack")["facts"]["twice"] == 10)
+    guard.kill()
+    guard.wait(10)
+    lan.start_guard()
+    audit = lan.folder / "guard.jsonl"
+    until(lambda: audit.read_text().count("open_conntrack") == 2, within_s=40)
+    until(lambda: lan.sensor("conntrack")["state"] == "live")
+    ping_far(lan)
+    until(lambda: lan.sensor("conntrack")["facts"]["twice"] == 20)
+    lan.stop(agent)
+    assert flows(lan) == 2
+
+
+def test_without_a_default_route_it_is_said_that_a_side_must_be_named(lan: Site) -> None:
+    agent = lan.start(*BOTH)
+    until(lambda: lan.sensor("conntrack")["state"] == "stale")
+    assert "set capture.outside (there is no default route)" in lan.sensor("conntrack")["reason"]
+    ping_far(lan)
+    until(lambda: lan.sensor("lan0")["facts"]["packets"] >= 10)
+    until(lambda: confidence(lan) < 0.5)
+    lan.gateway.ip(f"route add default via {FAR}")
+    until(lambda: "wan0 has a default route now" in lan.sensor("conntrack")["reason"])
+    lan.stop(agent)
+    assert flows(lan) >= 2, "the reason is true: each side has its own"
+
+
+def test_a_default_route_that_comes_before_the_first_packet_is_in_time(lan: Site) -> None:
+    agent = lan.start(*BOTH)
+    until(lambda: lan.sensor("conntrack")["state"] == "stale")
+    lan.gateway.ip(f"route add default via {FAR}")
+    until(lambda: lan.sensor("conntrack")["state"] == "live")
+    ping_far(lan)
+    until(lambda: lan.sensor("conntrack")["facts"]["twice"] == 10)
+    assert confidence(lan) >= 0.5
+    lan.stop(agent)
+    assert flows(lan) == 1

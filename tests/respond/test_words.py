@@ -96,6 +96,8 @@ REQUESTS = [
     messages.Status(),
     messages.Subscribe(),
     messages.OpenPort("eth0", 1 << 20, False, 3),
+    messages.OpenConntrack(),
+    messages.AskConntrack(),
 ]
 
 

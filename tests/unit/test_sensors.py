@@ -32,3 +32,12 @@ def test_an_interface_tells_each_reason_and_lowers_trust_while_it_is_stale() -> 
     assert not sensors.any_stale
     sensors.look(2, [down])
     assert sensors.any_stale
+
+
+def test_a_conntrack_that_is_not_read_lowers_trust_until_it_is() -> None:
+    sensors = Sensors()
+    for state in ("missing", "stale"):
+        sensors.look(1, [SensorRow("conntrack", "conntrack", state, "who may not ask")])
+        assert sensors.any_stale
+    sensors.look(2, [SensorRow("conntrack", "conntrack", "live")])
+    assert not sensors.any_stale

@@ -12,6 +12,8 @@ from fortress.services.agent.view import SensorRow
 from fortress.sinks.aside import Aside
 from fortress.verdict import Notice
 
+_SEEING = ("capture", "conntrack")  # the kinds of sensors without which traffic is misread
+
 
 class Sensors:
     """Keeps what was last known of the inputs and outputs, so that only news is told."""
@@ -22,8 +24,10 @@ class Sensors:
 
     @property
     def any_stale(self) -> bool:
-        """Whether an interface is not watched as it should be."""
-        return any(row.kind == "capture" and row.state != "live" for row in self.rows)
+        """Whether an interface, or what the kernel translates between two, is not watched as it
+        should be: what is seen is less than what happens, or is seen twice.
+        """
+        return any(row.kind in _SEEING and row.state != "live" for row in self.rows)
 
     def look(self, ns: int, rows: Iterable[SensorRow]) -> list[Notice]:
         """Take what is known now; a notice for each that changed its state since."""

@@ -104,7 +104,7 @@ def run(watch: Watch, settings: Settings) -> None:
         tapping = Tapping(first, load=choice.opener == "own")
         stack.callback(tapping.close)
         tapping.join(stream, first)
-        sides = Sides(interfaces, settings.capture.outside)
+        sides = Sides(interfaces, settings.capture.outside, guard)
         stack.callback(sides.close)
         sides.join(stream)
         acts = Acts(settings.respond, guard)
