@@ -11,10 +11,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fortress.cli import doctor_kernel
+from fortress.cli.check import Check
 from fortress.cli.options import Commands, add_command, add_config, add_json, load_config
 from fortress.errors import FortressError, GuardError
 
@@ -29,16 +31,6 @@ Look at what Fortress needs on this machine. Exit code 0: the main job works;
 1: something it needs is missing."""
 
 _MARKS = {"ok": ("✓", "green"), "missing": ("✗", "red"), "note": ("–", "yellow")}
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One answer: `state` is ok, missing (the main job needs it) or note; `how` is the way out."""
-
-    name: str
-    state: str
-    what: str
-    how: str = ""
 
 
 def add(commands: Commands) -> None:
@@ -74,11 +66,14 @@ def _checks(settings: Settings) -> Iterator[Check]:
         ("sample", _sample),
         ("live capture", _live),
         ("guard", _guard),
-        ("capabilities", _capabilities),
-        ("BPF", _bpf),
-        ("XDP", _xdp),
-        ("BTF", _btf),
+        ("capabilities", doctor_kernel.capabilities),
+        ("kernel", doctor_kernel.kernel),
+        ("BPF", doctor_kernel.bpf),
+        ("XDP", doctor_kernel.xdp),
+        ("BTF", doctor_kernel.btf),
         ("nft", _nft),
+        ("flowtable", _flowtable),
+        ("energy", doctor_kernel.energy),
     )
     for name, look in looks:
         try:
@@ -86,6 +81,12 @@ def _checks(settings: Settings) -> Iterator[Check]:
         except (FortressError, ImportError, OSError) as error:
             how = "./dev setup" if isinstance(error, ImportError) else ""
             yield Check(name, "missing", str(error), how)
+    from fortress.cli.doctor_ports import ports
+
+    try:
+        yield from ports(settings.capture.interfaces)
+    except OSError as error:
+        yield Check("interfaces", "note", f"the kernel does not tell of them: {error.strerror}")
 
 
 def _python(_: Settings) -> Check:
@@ -111,7 +112,10 @@ def _model(settings: Settings) -> Check:
 
 def _state(settings: Settings) -> Check:
     folder = settings.state_dir
-    free = shutil.disk_usage(_writable(folder)).free
+    try:
+        free = shutil.disk_usage(_writable(folder)).free
+    except OSError as error:
+        return _unwritable("state", folder, error, "state_dir (FORTRESS_STATE_DIR)")
     what = f"{folder} can be written, {free / 1e9:.1f} GB free"
     if free < LOW_DISK_BYTES:
         return Check("state", "note", what, "make room, or set state_dir")
@@ -125,15 +129,24 @@ def _writable(folder: Path) -> Path:
         return there
 
 
+def _unwritable(name: str, place: Path, error: OSError, setting: str) -> Check:
+    what = f"{place} cannot be written by this user ({error.strerror})"
+    return Check(name, "missing", what, f"set {setting} to a place that can, or run as its owner")
+
+
 def _store(settings: Settings) -> Check:
     if not settings.store.enabled:
         return Check("store", "note", "switched off", "store.enabled = true")
     from fortress.store import Store
 
     url = settings.store_url()
-    if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
-        _writable(Path(url.removeprefix(SQLITE)).parent)
-        return Check("store", "ok", f"{url}: will be made by the first run")
+    file = Path(url.removeprefix(SQLITE))
+    try:
+        if url.startswith(SQLITE) and not file.exists():
+            _writable(file.parent)
+            return Check("store", "ok", f"{url}: will be made by the first run")
+    except OSError as error:
+        return _unwritable("store", file, error, "store.url or state_dir")
     with Store(url) as store:
         return Check("store", "ok", f"{store.url}: {len(store.runs())} runs")
 
@@ -170,11 +183,11 @@ def _live(settings: Settings) -> Check:
 
     try:
         choice = choose(Path(settings.respond.guard) if settings.respond.guard else None)
-    except CaptureError as error:
-        how = "start `fortress guard run` as root, or run as root"
-        return Check("live capture", "note", str(error).partition(";")[0], how)
+    except CaptureError:  # why no guard answers is said in the guard's own line
+        what = "this user may not (CAP_NET_RAW), and no guard does it instead"
+        return Check("live capture", "note", what, "start the guard, or run as root")
     name = "AF_PACKET by the guard" if choice.opener == "guard" else "AF_PACKET"
-    return Check("live capture", "ok", f"{name}: {choice.why}")
+    return Check("live capture", "ok", f"{name}: {choice.why.partition(';')[0]}")
 
 
 def _guard(settings: Settings) -> Check:
@@ -193,46 +206,6 @@ def _guard(settings: Settings) -> Check:
     )
 
 
-def _capabilities(_: Settings) -> Check:
-    wanted = {"NET_ADMIN": 12, "NET_RAW": 13, "BPF": 39, "PERFMON": 38}
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    held = int(next(line.split()[1] for line in lines if line.startswith("CapEff:")), 16)
-    names = [name for name, bit in wanted.items() if held >> bit & 1]
-    if not names:
-        return Check("capabilities", "note", "none: the guard has what the agent needs")
-    return Check("capabilities", "ok", f"CAP_{', CAP_'.join(names)}")
-
-
-def _bpf(_: Settings) -> Check:
-    core = importlib.import_module("fortress_core")
-    if reason := core.bpf_available():
-        return Check("BPF", "note", reason, "apt-get install clang-14 libbpf-dev, then ./dev setup")
-    tap = importlib.import_module("fortress_core.tap")
-    try:
-        tap.Tap.load(shunted=16).close()
-    except core.BpfError as error:
-        return Check("BPF", "note", f"tap: {error}")
-    return Check("BPF", "ok", "the kernel takes the tap: elephants are counted in the kernel")
-
-
-def _xdp(_: Settings) -> Check:
-    core = importlib.import_module("fortress_core")
-    if core.bpf_available():
-        return Check("XDP", "note", "needs BPF")
-    try:
-        core.Gate.load(entries=16, prefixes=16).close()
-    except core.BpfError as error:
-        return Check("XDP", "note", str(error), "nftables blocks without it")
-    return Check("XDP", "ok", "the kernel takes the gate (guard.toml: backends)")
-
-
-def _btf(_: Settings) -> Check:
-    kernel = platform.release()
-    if Path("/sys/kernel/btf/vmlinux").exists():
-        return Check("BTF", "ok", f"Linux {kernel} describes its types")
-    return Check("BTF", "note", f"Linux {kernel} has no BTF; Fortress's programs do without it")
-
-
 def _nft(_: Settings) -> Check:
     from fortress.respond.libnftables import Nft
 
@@ -242,6 +215,12 @@ def _nft(_: Settings) -> Check:
     except GuardError as error:
         return Check("nft", "note", error.what, error.remedy)
     return Check("nft", "ok", "libnftables loads: the guard can block")
+
+
+def _flowtable(_: Settings) -> Check:
+    from fortress.cli.doctor_ports import hidden
+
+    return hidden()
 
 
 def _print(check: Check) -> None:
