@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fortress.cli.guard import add_guard_config
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from fortress.devices.table import Device
     from fortress.respond.client import GuardClient
     from fortress.respond.messages import DeviceStanding
+
+_ANY = "02:00:00:00:00:00"  # stands for the device until it is found
 
 POLICY = """\
 Say or change what a device may reach. Policies: full; internet-only (no other
@@ -120,13 +123,15 @@ def policy(arguments: argparse.Namespace) -> int:
 
     if arguments.policy is None and (arguments.during or arguments.force):
         raise UsageError("name the policy that holds outside of the windows, such as full")
+    # a wrong word is told before anyone is asked
+    wanted = None if arguments.policy is None else _wanted(arguments)
     with _guard(arguments) as guard:
         rules = [one.rule.mac for one in guard.devices()]
         device = _find(arguments.device, _known(load_config(arguments).settings, rules))
-        if arguments.policy is None:
+        if wanted is None:
             standing = guard.devices([device.mac])[0]
         else:
-            standing = guard.set_devices([_rule(device, arguments)])[0]
+            standing = guard.set_devices([replace(wanted, mac=device.mac)])[0]
     if arguments.json:
         print(json.dumps({"mac": device.mac, "policy": plain_rule(standing)}, ensure_ascii=False))
         return 0
@@ -233,12 +238,13 @@ def _rules(arguments: argparse.Namespace) -> Mapping[str, DeviceStanding] | None
         return None
 
 
-def _rule(device: Device, arguments: argparse.Namespace) -> DeviceRule:
+def _wanted(arguments: argparse.Namespace) -> DeviceRule:
+    """The rule that the words ask for, of no device yet."""
     from fortress.devices.policy import DeviceRule, parse_policy, parse_window
 
     try:
         windows = tuple(parse_window(which, when) for when, which in arguments.during)
-        return DeviceRule(device.mac, parse_policy(arguments.policy), windows, arguments.force)
+        return DeviceRule(_ANY, parse_policy(arguments.policy), windows, arguments.force)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -19,7 +19,7 @@ estimates, and says so."""
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "powercap", "the energy reader (fortress powercap run)", None)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     verb = add_command(verbs, "run", "read energy counters and tell them", run, DESCRIPTION)
     verb.add_argument(
         "--socket", metavar="PATH", type=Path, help="where to tell; default: energy.socket"

@@ -17,7 +17,6 @@ Origin = Literal["automatic", "operator", "feed"]
 SITE_BITS = 64  # who has one IPv6 address of a /64 has them all
 MOST_SECONDS = 365 * 86_400.0
 MOST_WHY = 512
-ACTIONS = (Action.LIMIT, Action.BLOCK, Action.QUARANTINE)
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _LONGEST = 64  # characters of any target

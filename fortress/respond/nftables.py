@@ -102,10 +102,6 @@ class NftBackend:
             for target, action, element in self._entries("inet")
         )
 
-    def has_egress(self) -> bool:
-        """Whether frames to a blocked device are dropped on their way out as well."""
-        return self._layout.egress
-
     def is_intact(self) -> bool:
         """Whether there are as many chains, rules and sets as were made."""
         return self._state.size(TABLE) == self._made

@@ -18,7 +18,7 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 
 from fortress.errors import ModelError
-from fortress.inference.recipe import Recipe, read_recipe
+from fortress.inference.recipe import read_recipe
 from fortress.inference.registry import ModelEntry, check_model
 from fortress.inference.session import Session
 
@@ -101,11 +101,6 @@ def publish(
     (folder / "card.md").write_text(card, encoding="utf-8")
     part.replace(folder / "model.toml")
     return ModelEntry(checked, folder, onnx)
-
-
-def entry_of(onnx: bytes, recipe: Recipe, folder: Path) -> ModelEntry:
-    """An entry for a graph that is not published yet."""
-    return ModelEntry(recipe, folder, onnx)
 
 
 def to_toml(table: Mapping[str, Any]) -> str:

@@ -106,6 +106,8 @@ def test_a_name_of_ones_own_is_kept_and_found_by(desk: Desk) -> None:
         (["name", TABLET.mac], 2, "one of the arguments"),
         (["policy", TABLET.mac, "--force"], 2, "name the policy"),
         (["policy", TABLET.mac, "paused"], 1, "no guard at"),
+        (["policy", TABLET.mac, "sillypolicy"], 2, "'sillypolicy' is no policy"),
+        (["policy", TABLET.mac, "full", "--during", "never", "paused"], 2, "'never'"),
     ],
 )
 def test_what_cannot_be_done_is_told_and_how_to_do_it(

@@ -272,7 +272,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
     assert "usage:" in done.err
 
 
-@pytest.mark.parametrize("arguments", [[], ["config"], ["model"], ["agent"]])
+@pytest.mark.parametrize("arguments", [[], ["config"], ["model"], ["agent"], ["powercap"]])
 def test_a_command_alone_explains_itself(arguments: list[str], tmp_path: Path) -> None:
     done = fortress(*arguments, state=tmp_path)
     helped = fortress(*arguments, "--help", state=tmp_path)
