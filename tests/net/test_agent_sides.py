@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fortress.errors import GuardError
+from fortress.respond.client import GuardClient
 from tests.need import need
 from tests.net.agents import Site, site, until
 from tests.net.namespace import new_namespace
@@ -91,10 +93,24 @@ def test_without_a_default_route_it_is_said_that_a_side_must_be_named(lan: Site)
     ping_far(lan)
     until(lambda: lan.sensor("lan0")["facts"]["packets"] >= 10)
     until(lambda: confidence(lan) < 0.5)
-    lan.gateway.ip(f"route add default via {FAR}")
-    until(lambda: "wan0 has a default route now" in lan.sensor("conntrack")["reason"])
     lan.stop(agent)
     assert flows(lan) >= 2, "the reason is true: each side has its own"
+
+
+def test_the_agent_begins_anew_when_a_default_route_comes_after_packets(lan: Site) -> None:
+    agent = lan.start(*BOTH)
+    ping_far(lan)
+    until(lambda: lan.sensor("conntrack")["state"] == "stale")
+    lan.gateway.ip(f"route add default via {FAR}")
+    until(lambda: lan.events("stats"))
+    until(lambda: lan.state() == "running" and lan.sensor("conntrack")["state"] == "live")
+    ping_far(lan)
+    until(lambda: lan.sensor("conntrack")["facts"]["twice"] == 10)
+    assert agent.poll() is None, "it is the same process"
+    lan.stop(agent)
+    before, after = lan.events("stats")
+    assert before["stats"]["flows"] >= 2
+    assert after["stats"]["flows"] == 1
 
 
 def test_a_default_route_that_comes_before_the_first_packet_is_in_time(lan: Site) -> None:
@@ -107,3 +123,22 @@ def test_a_default_route_that_comes_before_the_first_packet_is_in_time(lan: Site
     assert confidence(lan) >= 0.5
     lan.stop(agent)
     assert flows(lan) == 1
+
+
+def test_the_guard_keeps_a_conntrack_socket_as_long_as_its_connection(lan: Site) -> None:
+    guard = lan.start_guard()
+    table = Path(f"/proc/{guard.pid}/net/netlink")
+
+    def listeners() -> int:
+        """How many sockets of the namespace are told of new connections."""
+        rows = [line.split() for line in table.read_text().splitlines()[1:]]
+        return sum(row[1] == "12" and int(row[3], 16) & 1 for row in rows)
+
+    with GuardClient(lan.guard, session="") as client:
+        with pytest.raises(GuardError, match="send open_conntrack first"):
+            client.ask_conntrack()
+        for _ in range(3):
+            with client.open_conntrack():
+                client.ask_conntrack()
+        assert listeners() == 1, "the guard's copy of the last one"
+    until(lambda: listeners() == 0)

@@ -168,6 +168,9 @@ class Loop:
         parts.energy.poll(before.packets)
         for notice in self._sensors.look(ns, self._sensor_rows(ns)):
             self._say(notice)
+        if parts.sides.begins_anew and not self._stop.is_set():
+            parts.notifier.reloading(parts.sides.begins_anew)
+            parts.stream.stop()
         stats = self._stats = self._counted()
         frames = sum(state.packets for state in parts.stream.ports())
         frames += parts.stream.shunt_stats().packets

@@ -7,6 +7,7 @@ import ctypes
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -69,7 +70,11 @@ class _Chosen(TypedDict):
 
 
 def run(watch: Watch, settings: Settings) -> None:
-    """Watch until SIGTERM or SIGINT; FortressError says why it could not begin."""
+    """Watch until SIGTERM or SIGINT; FortressError says why it could not begin.
+
+    Where a default route comes late, and tells which interface faces outside, the process begins
+    its program anew.
+    """
     interfaces = watch.interfaces or settings.capture.interfaces
     if not interfaces:
         raise UsageError("name an interface: --interface IF (`ip -br link` lists them)")
@@ -132,6 +137,9 @@ def run(watch: Watch, settings: Settings) -> None:
         log.info("watching", interfaces=list(interfaces), why=choice.why, at=list(addresses))
         report = Loop(parts, stop, reload).run()
         log.info("stopped", alerts=report.alerts, packets=report.stats and report.stats.packets)
+    if sides.begins_anew and not stop.is_set():
+        log.info("begins anew", why=sides.begins_anew)
+        os.execv(sys.executable, sys.orig_argv)
 
 
 class Control:

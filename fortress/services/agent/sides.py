@@ -30,6 +30,7 @@ class Sides:
         self._interfaces = tuple(interfaces)
         self._translations = Translations(guard)
         self._why = ""
+        self.begins_anew = ""  # why the agent has to, once it has
         self._look_s = 0.0
         self._is_asked = len(interfaces) > 1 and not outside
         self.ports = self._numbers(default_routes() if self._is_asked else outside)
@@ -41,7 +42,7 @@ class Sides:
 
     def rows(self, stream: Stream) -> list[SensorRow]:
         """The sensor `conntrack`, where both sides are watched."""
-        if self._is_asked and not self.ports:
+        if self._is_asked and not self.ports and not self.begins_anew:
             self._look_again(stream)
         if not self.ports:
             return [_row("stale", self._why)] if self._is_asked else []
@@ -70,7 +71,7 @@ class Sides:
 
     def _look_again(self, stream: Stream) -> None:
         """A default route that comes before the first packet is in time; the core cannot take back
-        what it counted.
+        what it counted, so that later the agent has to begin anew.
         """
         if time.monotonic() < self._look_s:
             return
@@ -86,10 +87,8 @@ class Sides:
             self._join(stream, None)
         except ConntrackError:
             self.ports = []
-            self._why = (
-                f"{_WHICH}, or start the agent again: {names} has a default route now, and had none"
-                " when it began; connections may be in two flows"
-            )
+            self.begins_anew = f"{names} has a default route now, and faces outside"
+            self._why = f"the agent begins anew: {self.begins_anew}"
 
 
 def default_routes() -> list[str]:
