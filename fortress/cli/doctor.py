@@ -39,13 +39,18 @@ def add(commands: Commands) -> None:
         commands, "doctor", "say what works here, what is missing, how to get it", run, DESCRIPTION
     )
     add_json(parser, "print one JSON object for each check")
+    parser.add_argument(
+        "--bcc",
+        action="store_true",
+        help="also count for 3 s, by BCC (python3-bpfcc), why the kernel throws packets away",
+    )
     add_config(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     missing = False
-    for check in _checks(load_config(arguments).settings):
+    for check in _checks(load_config(arguments).settings, arguments.bcc):
         missing |= check.state == "missing"
         if arguments.json:
             print(json.dumps(asdict(check), ensure_ascii=False), flush=True)
@@ -54,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     return FortressError.exit_code if missing else 0
 
 
-def _checks(settings: Settings) -> Iterator[Check]:
+def _checks(settings: Settings, bcc: bool) -> Iterator[Check]:
     looks: tuple[tuple[str, Callable[[Settings], Check]], ...] = (
         ("python", _python),
         ("core", _core),
@@ -87,6 +92,10 @@ def _checks(settings: Settings) -> Iterator[Check]:
         yield from ports(settings.capture.interfaces)
     except OSError as error:
         yield Check("interfaces", "note", f"the kernel does not tell of them: {error.strerror}")
+    if bcc:
+        from fortress.cli.doctor_bcc import dropped
+
+        yield dropped()
 
 
 def _python(_: Settings) -> Check:
