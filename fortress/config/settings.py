@@ -31,8 +31,8 @@ class Capture(_Section):
     )
     outside: tuple[str, ...] = Field(
         default=(),
-        description="which of several interfaces face outside; none = the one with the default"
-        " route",
+        description="which of several interfaces face outside; none = those with the default"
+        " routes",
     )
     ring_mib: int = Field(
         default=64, ge=1, le=1024, description="memory of all packet rings together in MiB"

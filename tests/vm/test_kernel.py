@@ -14,7 +14,15 @@ SHORT = (  # a program of each kind is taken and works; a ring, nft and a block
 
 def test_gate_tap_rings_and_blocks_work_on_the_kernel_of_debian_12() -> None:
     need("vm")
-    words = (".venv/bin/python", "-m", "pytest", "-q", "--color=no", "-o", "cache_dir=/tmp/cache")
+    words = (
+        ".venv/bin/python",
+        "-m",
+        "pytest",
+        "-q",
+        "--color=no",
+        "-o",
+        "cache_dir=/run/tmp/cache",
+    )
     done = subprocess.run(
         (ROOT / "tests" / "vm" / "kernel.sh", *words, *SHORT),
         capture_output=True,
@@ -22,5 +30,5 @@ def test_gate_tap_rings_and_blocks_work_on_the_kernel_of_debian_12() -> None:
         check=False,
         cwd=ROOT,
     )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
     assert " passed" in done.stdout
