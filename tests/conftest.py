@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis.database import DirectoryBasedExampleDatabase
 
-from tests.need import ROOT, need
+from tests.need import ROOT, go_without, need
 from tests.shared_data import unpacked
 
 pytest_plugins = ["tests.services"]
@@ -100,12 +100,11 @@ def shared_captures() -> Callable[[str], Path]:
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount 512 KiB of memory as a disk that is soon full."""
-    if os.geteuid():
-        pytest.skip("needs root: mounts a tiny tmpfs")
+    need("root")
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False).returncode:
-        pytest.skip("needs mount(2): not allowed here")
+        go_without("root", "may not mount a tmpfs here")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -20,15 +21,19 @@ SHARED = Path(os.environ.get("FORTRESS_SHARED", ROOT.parent / "shared"))
 def need(*names: str) -> None:
     """Return when the machine has all of `names`; else skip the test, or fail it where required."""
     __tracebackhide__ = True
-    required = set(filter(None, os.environ.get("FORTRESS_REQUIRE", "").split(",")))
     for name in names:
         missing = lack(name)
-        if missing is None:
-            continue
-        message = f"needs {name}: {missing}"
-        if name in required:
-            pytest.fail(f"{message} (FORTRESS_REQUIRE says this machine has it)", pytrace=False)
-        pytest.skip(message)
+        if missing is not None:
+            go_without(name, missing)
+
+
+def go_without(name: str, missing: str) -> NoReturn:
+    """Skip the test for want of `name`, or fail it where that is required."""
+    __tracebackhide__ = True
+    message = f"needs {name}: {missing}"
+    if name in os.environ.get("FORTRESS_REQUIRE", "").split(","):
+        pytest.fail(f"{message} (FORTRESS_REQUIRE says this machine has it)", pytrace=False)
+    pytest.skip(message)
 
 
 @functools.cache
@@ -45,6 +50,14 @@ def programs(*names: str, package: str) -> Callable[[], str | None]:
         return f"no {', '.join(absent)} (apt-get install {package})" if absent else None
 
     return look
+
+
+def bpf() -> str | None:
+    """Look for the compiler of kernel programs, and for a core that was built with them."""
+    from fortress_core import bpf_available  # not every run of the tests wants the core
+
+    look = programs("clang-14", "llvm-objdump-14", package="clang-14 llvm-14 libbpf-dev")
+    return look() or bpf_available() or None
 
 
 def shared() -> str | None:
@@ -113,7 +126,8 @@ def fuzzer() -> str | None:
 
 NEEDS: dict[str, Callable[[], str | None]] = {
     "aarch64": aarch64,
-    "bpf": programs("clang-14", "llvm-objdump-14", package="clang-14 llvm-14 libbpf-dev"),
+    "bpf": bpf,
+    "ethtool": programs("ethtool", package="ethtool"),
     "fuzzer": fuzzer,
     "home": programs(
         *("ping", "curl", "dig", "dnsmasq"), package="iputils-ping curl bind9-dnsutils dnsmasq-base"
@@ -128,7 +142,9 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "podman": podman,
     "postgres": postgres,
     "rivals": rivals,
+    "root": lambda: "run as root" if os.geteuid() else None,
     "shared": shared,
+    "systemd": programs("systemd-analyze", package="systemd"),
     "tshark": programs("tshark", package="tshark"),
     "valgrind": programs("valgrind", package="valgrind"),
     "vm": programs(

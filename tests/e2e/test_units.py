@@ -1,12 +1,11 @@
 """The units of systemd are understood by it, and leave services little to harm."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.need import ROOT
+from tests.need import ROOT, need
 
 UNITS = sorted((ROOT / "containers" / "units").glob("*.service"))
 EXECUTABLE = "/opt/fortress/bin/fortress"
@@ -16,10 +15,8 @@ MOST_EXPOSED = 30  # tenths, of systemd-analyze's scale: 100 is a service that m
 @pytest.fixture
 def analyze() -> str:
     """systemd-analyze, which needs no running systemd for what is asked here."""
-    found = shutil.which("systemd-analyze")
-    if found is None:
-        pytest.skip("no systemd-analyze: apt-get install systemd")
-    return found
+    need("systemd")
+    return "systemd-analyze"
 
 
 def installed(folder: Path) -> list[str]:

@@ -18,7 +18,7 @@ import pytest
 from fortress.config.settings import Energy as Settings
 from fortress.qsecbit.energy import EnergySensor
 from tests.energy.world import count, powercap
-from tests.need import ROOT
+from tests.need import ROOT, need
 
 COMMAND = [sys.executable, "-m", "fortress", "powercap", "run"]
 NOBODY = 65534
@@ -120,8 +120,8 @@ def test_who_may_not_read_the_counters_is_told(folder: Path, tmp_path: Path) -> 
 def test_what_makes_no_sense_is_told(
     folder: Path, tmp_path: Path, more: list[str], message: str
 ) -> None:
-    if "--user" in more and os.geteuid():
-        pytest.skip("needs root: only root becomes somebody")
+    if "--user" in more:
+        need("root")  # only root becomes somebody
     command = [*COMMAND, "--powercap", str(folder), "--socket", str(tmp_path / "s"), *more]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

@@ -1,7 +1,6 @@
 """What `fortress doctor` tells of interfaces is what the kernel has."""
 
 import json
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -40,8 +39,7 @@ def test_driver_mtu_and_the_mode_of_an_attached_program_are_told(lan: Namespace)
 
 
 def test_features_of_the_driver_are_read_by_name(lan: Namespace) -> None:
-    if shutil.which("ethtool") is None:
-        pytest.skip("no ethtool (apt-get install ethtool)")
+    need("ethtool")
     for word in ("on", "off"):
         words = ("ethtool", "-K", "lan", "rx-gro-list", word)
         subprocess.run(lan.command(*words), check=True, capture_output=True)

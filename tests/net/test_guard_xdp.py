@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fortress_core import bpf_available
 
 from fortress.verdict import Action
 from tests.need import need
@@ -18,8 +17,6 @@ ALONE = 'backends = ["xdp"]\nwan_ports = ["wan0"]\n'
 def home(tmp_path: Path) -> Iterator[Gateway]:
     """A gateway without a guard, with a WAN port that takes XDP."""
     need("netns", "bpf")
-    if why := bpf_available():
-        pytest.skip(why)
     with gateway(tmp_path) as made:
         made.config = ""
         until(lambda: pings(made.laptop, STRANGER))

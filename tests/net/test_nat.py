@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from fortress_core import StreamOptions, Tap, bpf_available, open_conntrack, open_live
+from fortress_core import StreamOptions, Tap, open_conntrack, open_live
 
 from tests.need import need
 from tests.net.capturing import capturing, ports_on
@@ -309,8 +309,6 @@ def test_long_flows_of_which_a_tap_counts_the_rest_are_counted_once(
     masquerading: Gateway, starts: str
 ) -> None:
     need("bpf")
-    if (reason := bpf_available()) != "":
-        pytest.skip(reason)
     spaces = (masquerading.client, masquerading.server)
     caller_in, listener_in = spaces if starts == "inside" else spaces[::-1]
     near, far = (CLIENT, SERVER) if starts == "inside" else (SERVER, CLIENT)
