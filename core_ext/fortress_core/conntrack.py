@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from fortress_core._native import ffi, lib
+from fortress_core.refusal import Refusal
 
 _REMEDIES: Final = {
     errno.EPERM: "let `fortress guard` open it, or run with the capability CAP_NET_ADMIN",
@@ -25,16 +26,8 @@ _REMEDIES: Final = {
 }
 
 
-class ConntrackError(Exception):
+class ConntrackError(Refusal):
     """Translated connections cannot be read: what is wrong, and what to do about it."""
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(what, remedy)
-        self.what = what
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.remedy}"
 
 
 @dataclass(slots=True)

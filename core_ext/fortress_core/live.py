@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from fortress_core._native import ffi, lib
+from fortress_core.refusal import Refusal
 
 if TYPE_CHECKING:
     from fortress_core.capture import Stream, StreamOptions
@@ -37,16 +38,8 @@ _REMEDIES: Final = {
 }
 
 
-class PortError(Exception):
+class PortError(Refusal):
     """An interface cannot be captured: what is wrong, and what to do about it."""
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(what, remedy)
-        self.what = what
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.remedy}"
 
 
 @dataclass(slots=True)

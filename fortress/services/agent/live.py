@@ -17,7 +17,7 @@ from fortress_core import Batch, Stream, StreamStats
 
 from fortress.archive.writer import Archive
 from fortress.errors import FortressError
-from fortress.events import FlowLines, Stats, is_alert
+from fortress.events import FlowLines, is_alert
 from fortress.notify import Notifier
 from fortress.qsecbit import Pipeline, TickResult
 from fortress.qsecbit.energy import EnergySensor
@@ -275,31 +275,6 @@ class Loop:
             self._parts.outputs.say(act)
         stats, seconds = self._counted(), time.monotonic() - self._began_s
         lost = self._intervals.lost + self._flows.lost + self._packets.lost
-        self._report.stats = Stats(
-            time_ns=stats.last_ns,
-            packets=stats.packets,
-            bytes=stats.bytes,
-            drops=stats.kernel_drops,
-            flows=stats.flows,
-            flows_peak=stats.flows_peak,
-            evictions=stats.evictions,
-            truncated=stats.truncated,
-            undecodable=stats.undecodable,
-            malformed=stats.malformed,
-            absurd_lengths=stats.absurd_lengths,
-            non_ip=stats.non_ip,
-            out_of_order=stats.out_of_order,
-            clock_steps=stats.clock_steps,
-            damages=0,
-            rows_lost=lost,
-            packets_shed=stats.packets_shed,
-            alerts=self._report.alerts,
-            notices=self._report.notices,
-            verdicts=self._report.verdict_changes,
-            interrupted=False,
-            capture_seconds=max(stats.last_ns - stats.first_ns, 0) / 1e9,
-            seconds=seconds,
-            packets_per_second=stats.packets / seconds if seconds > 0 else 0.0,
-        )
-        self._parts.outputs.say(self._report.stats)
+        told = self._report.end(stats, rows_lost=lost, seconds=seconds)
+        self._parts.outputs.say(told)
         return self._report

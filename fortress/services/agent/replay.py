@@ -20,7 +20,7 @@ from fortress_core import Batch, CaptureError, Damage, Stream, StreamOptions, op
 from fortress import config
 from fortress.archive.faults import openable, refused, told
 from fortress.errors import InputError
-from fortress.events import FlowLines, Stats, is_alert
+from fortress.events import FlowLines, is_alert
 from fortress.inference import FlowClassifier, Registry
 from fortress.qsecbit import Pipeline, PipelineSettings, TickResult
 from fortress.services.agent.pace import Pace, ScoreGate
@@ -145,33 +145,10 @@ class _Loop:
         for damage, message in zip(damages, self._report.damages, strict=True):
             facts: dict[str, float | int | str] = {"path": damage.path, "offset": damage.offset}
             self._say_notice(Notice(stats.last_ns, "damage", message, facts))
-        self._report.stats = Stats(
-            time_ns=stats.last_ns,
-            packets=stats.packets,
-            bytes=stats.bytes,
-            drops=stats.kernel_drops,
-            flows=stats.flows,
-            flows_peak=stats.flows_peak,
-            evictions=stats.evictions,
-            truncated=stats.truncated,
-            undecodable=stats.undecodable,
-            malformed=stats.malformed,
-            absurd_lengths=stats.absurd_lengths,
-            non_ip=stats.non_ip,
-            out_of_order=stats.out_of_order,
-            clock_steps=stats.clock_steps,
-            damages=len(damages),
-            rows_lost=self._lost(),
-            packets_shed=0,
-            alerts=self._report.alerts,
-            notices=self._report.notices,
-            verdicts=self._report.verdict_changes,
-            interrupted=interrupted,
-            capture_seconds=max(stats.last_ns - stats.first_ns, 0) / 1e9,
-            seconds=seconds,
-            packets_per_second=stats.packets / seconds if seconds > 0 else 0.0,
+        whole = self._report.end(
+            stats, rows_lost=self._lost(), seconds=seconds, interrupted=interrupted
         )
-        self._outputs.say(self._report.stats)
+        self._outputs.say(whole)
         return self._report
 
     def _judge(self, tick_ns: int) -> None:

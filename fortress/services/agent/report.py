@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fortress_core import StreamStats
+
 from fortress.events import Stats
 from fortress.verdict import Action, Finding, Score, Status, Verdict
 
@@ -80,6 +82,38 @@ class Report:
     verdict_changes: int = 0
     damages: tuple[str, ...] = ()
     stats: Stats | None = None
+
+    def end(
+        self, counted: StreamStats, *, rows_lost: int, seconds: float, interrupted: bool = False
+    ) -> Stats:
+        """What it all amounted to, when everything else is told."""
+        self.stats = Stats(
+            time_ns=counted.last_ns,
+            packets=counted.packets,
+            bytes=counted.bytes,
+            drops=counted.kernel_drops,
+            flows=counted.flows,
+            flows_peak=counted.flows_peak,
+            evictions=counted.evictions,
+            truncated=counted.truncated,
+            undecodable=counted.undecodable,
+            malformed=counted.malformed,
+            absurd_lengths=counted.absurd_lengths,
+            non_ip=counted.non_ip,
+            out_of_order=counted.out_of_order,
+            clock_steps=counted.clock_steps,
+            damages=len(self.damages),
+            rows_lost=rows_lost,
+            packets_shed=counted.packets_shed,
+            alerts=self.alerts,
+            notices=self.notices,
+            verdicts=self.verdict_changes,
+            interrupted=interrupted,
+            capture_seconds=max(counted.last_ns - counted.first_ns, 0) / 1e9,
+            seconds=seconds,
+            packets_per_second=counted.packets / seconds if seconds > 0 else 0.0,
+        )
+        return self.stats
 
     def add_score(self, score: Score) -> None:
         """Take the score of a tick."""
