@@ -6,6 +6,7 @@ thread).
 from __future__ import annotations
 
 from fortress.inference.flow_classifier import Classification, FlowClassifier
+from fortress.inference.histogram import Histogram
 from fortress.inference.recipe import Calibration, Recipe
 from fortress.inference.registry import Listing, ModelEntry, Registry
 from fortress.inference.rejection import ModelRejected
@@ -14,6 +15,7 @@ __all__ = [
     "Calibration",
     "Classification",
     "FlowClassifier",
+    "Histogram",
     "Listing",
     "ModelEntry",
     "ModelRejected",

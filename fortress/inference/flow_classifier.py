@@ -11,7 +11,10 @@ import numpy.typing as npt
 
 from fortress.features import flow
 from fortress.inference.registry import ModelEntry
+from fortress.inference.rejection import ModelRejected
 from fortress.inference.session import Session
+
+CALM = "benign"  # the class of flows that are no attack
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,17 @@ class FlowClassifier:
         """Open the model. Raises ModelRejected when the runtime refuses it or its shape is not the
         recipe's.
         """
+        if entry.recipe.classes[:1] != (CALM,):
+            raise ModelRejected(
+                "recipe", entry.folder / "model.toml", f"output.classes does not begin with {CALM}"
+            )
         self.name = entry.recipe.name
         self.version = entry.recipe.version
         self.classes = entry.recipe.classes
         self.features = entry.recipe.features
         self.columns = flow.COLUMNS
-        self.threshold = entry.recipe.threshold
-        self._calibration = entry.recipe.calibration
+        self.threshold = entry.threshold()
+        self._calibration = entry.calibration()
         self._names = np.array(self.classes)
         self._session = Session(entry)
 

@@ -10,15 +10,18 @@ whole in one file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
-from fortress.features import flow
+from fortress.inference.families import check_features
 from fortress.inference.onnx_file import MalformedModel, read_content
-from fortress.inference.recipe import Recipe, read_recipe
+from fortress.inference.recipe import Calibration, Recipe, read_recipe
 from fortress.inference.rejection import ModelRejected
+
+_T = TypeVar("_T")
 
 MAX_MODEL_BYTES = 16 << 20  # a forest of 250,000 nodes takes 9.6 MB; ours are far smaller
 
@@ -45,6 +48,24 @@ class ModelEntry:
     recipe: Recipe
     folder: Path
     onnx: bytes
+
+    @property
+    def path(self) -> Path:
+        """Where the graph lies."""
+        return self.folder / self.recipe.file
+
+    def threshold(self, name: str = "risk") -> float:
+        """The recipe's threshold of that name. Raises ModelRejected ("recipe")."""
+        return self._named("threshold", self.recipe.thresholds, name)
+
+    def calibration(self, name: str = "risk") -> Calibration:
+        """The recipe's calibration table of that name. Raises ModelRejected ("recipe")."""
+        return self._named("calibration", self.recipe.calibrations, name)
+
+    def _named(self, table: str, values: Mapping[str, _T], name: str) -> _T:
+        if name not in values:
+            raise ModelRejected("recipe", self.folder / "model.toml", f"{table}.{name} is missing")
+        return values[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +109,10 @@ class Registry:
         """The verified model `name`. Raises ModelRejected with the reason."""
         folder = self._folder(name)
         recipe = read_recipe(folder / "model.toml")
+        if recipe.name != name:
+            raise ModelRejected(
+                "recipe", folder / "model.toml", f"name is {recipe.name!r}, not the folder's name"
+            )
         path = folder / recipe.file
         onnx = _read_bounded(path)
         digest = hashlib.sha256(onnx).hexdigest()
@@ -95,8 +120,7 @@ class Registry:
             raise ModelRejected(
                 "sha256", path, f"sha256 is {digest}, the recipe says {recipe.sha256}"
             )
-        _check_features(recipe, folder / "model.toml")
-        _check_content(onnx, path)
+        check_model(onnx, recipe, folder)
         return ModelEntry(recipe, folder, onnx)
 
     def card(self, name: str) -> str:
@@ -134,8 +158,13 @@ def check_model(onnx: bytes, recipe: Recipe, folder: Path) -> None:
     """
     if len(onnx) > MAX_MODEL_BYTES:
         raise ModelRejected("size", folder / recipe.file, f"{len(onnx)} bytes > {MAX_MODEL_BYTES}")
-    _check_features(recipe, folder / "model.toml")
-    _check_content(onnx, folder / recipe.file)
+    path = folder / recipe.file
+    check_features(recipe, folder / "model.toml")
+    opset = check_content(onnx, path)
+    if opset != recipe.opset:
+        raise ModelRejected("opset", path, f"opset {opset}, the recipe says {recipe.opset}")
+    if len(onnx) != recipe.size_bytes:
+        raise ModelRejected("size", path, f"{len(onnx)} bytes, the recipe says {recipe.size_bytes}")
 
 
 def _read_bounded(path: Path) -> bytes:
@@ -149,24 +178,8 @@ def _read_bounded(path: Path) -> bytes:
     return onnx
 
 
-def _check_features(recipe: Recipe, path: Path) -> None:
-    ours = tuple(feature.name for feature in flow.FEATURES)
-    if recipe.features != ours:
-        theirs, known = set(recipe.features), set(ours)
-        differences = [f"unknown {name}" for name in recipe.features if name not in known]
-        differences += [f"lacks {name}" for name in ours if name not in theirs]
-        what = _some(differences) or "the order differs"
-        raise ModelRejected("features", path, f"features are not this program's: {what}")
-    if recipe.fingerprint != flow.fingerprint(ours):
-        raise ModelRejected(
-            "fingerprint",
-            path,
-            f"feature fingerprint {recipe.fingerprint} is not this program's "
-            f"{flow.fingerprint(ours)}: a feature is defined differently here; train it anew",
-        )
-
-
-def _check_content(onnx: bytes, path: Path) -> None:
+def check_content(onnx: bytes, path: Path) -> int:
+    """The opset of the standard domain. Raises ModelRejected."""
     try:
         content = read_content(onnx)
     except MalformedModel as error:
@@ -187,6 +200,7 @@ def _check_content(onnx: bytes, path: Path) -> None:
     ]
     if unknown:
         raise ModelRejected("operator", path, f"operators not allowed: {_some(unknown)}")
+    return content.opsets.get("", 0)
 
 
 def _some(words: Iterable[str], most: int = 4) -> str:

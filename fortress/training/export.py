@@ -18,12 +18,12 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 
 from fortress.errors import ModelError
-from fortress.inference.recipe import read_recipe
-from fortress.inference.registry import ModelEntry, check_model
+from fortress.inference.recipe import FORMAT, read_recipe
+from fortress.inference.registry import ModelEntry, check_content, check_model
 from fortress.inference.session import Session
 
 MAX_DIFFERENCE = 1e-5  # between scikit-learn and ONNX Runtime, in probability
-_OPSETS = {"": 17, "ai.onnx.ml": 3}
+OPSETS = {"": 17, "ai.onnx.ml": 3}
 _BATCHES = (1, 2, 31, 64, 65, 1000)
 
 
@@ -39,7 +39,7 @@ def to_graph(model: Any, width: int) -> bytes:
             model,
             initial_types=[("features", FloatTensorType([None, width]))],
             options={id(model): {"zipmap": False}},
-            target_opset=_OPSETS,
+            target_opset=OPSETS,
         )
     for field in ("producer_version", "doc_string"):  # the file depends on the model alone
         graph.ClearField(field)
@@ -77,18 +77,19 @@ def publish(
     Raises ModelRejected when the registry would not take it; nothing is written then.
     """
     table = {
-        "format": 1,
+        "format": FORMAT,
         "name": folder.name,
         **recipe,
         "file": file,
         "sha256": hashlib.sha256(onnx).hexdigest(),
         "bytes": len(onnx),
+        "opset": check_content(onnx, folder / file),
     }
+    folder.mkdir(parents=True, exist_ok=True)
     text = (
         "# Written by `fortress model train`; what each key means is in docs/models.md.\n"
         + to_toml(table)
     )
-    folder.mkdir(parents=True, exist_ok=True)
     part = folder / "model.toml.part"
     part.write_text(text, encoding="utf-8")
     try:

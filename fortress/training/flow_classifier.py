@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fortress.features import flow
-from fortress.inference import Calibration, ModelEntry, Recipe
-from fortress.inference.session import CHUNK_ROWS, Session
+from fortress.inference import Calibration, Histogram, ModelEntry, Recipe
+from fortress.inference.session import Session
 from fortress.training import candidates, evaluate, provenance
 from fortress.training.card import Contestant, Findings, write_card
 from fortress.training.dataset import FlowSet, Progress, load_demonstration, load_flows
 from fortress.training.evaluate import MakeModel, Rate, Result, folds_by, judge, out_of_fold
-from fortress.training.export import parity, publish, to_graph
+from fortress.training.export import OPSETS, parity, publish, to_graph
 from fortress.training.truth import Fate
 
 NAME = "flow-classifier"
@@ -79,7 +79,11 @@ def train_flow_classifier(
         size_bytes=len(onnx),
     )
     entry = publish(
-        out / NAME, onnx, _recipe(findings, calibration), write_card(findings), f"{NAME}.onnx"
+        out / NAME,
+        onnx,
+        _recipe(findings, calibration) | {"reference": _reference(flows, session, calibration)},
+        write_card(findings),
+        f"{NAME}.onnx",
     )
     progress("done", 1.0)
     return entry
@@ -153,9 +157,21 @@ def _demonstration(samples: Path | None, model: Any, threshold: float) -> Result
 
 def _draft(calibration: Calibration, risk: float) -> Recipe:
     names = tuple(feature.name for feature in flow.FEATURES)
-    file = f"{NAME}.onnx"
     return Recipe(
-        NAME, VERSION, file, "", names, flow.fingerprint(names), CLASSES, risk, calibration, {}
+        name=NAME,
+        version=VERSION,
+        kind="flow",
+        file=f"{NAME}.onnx",
+        sha256="",
+        size_bytes=0,
+        opset=OPSETS[""],
+        features=names,
+        fingerprint=flow.fingerprint(names),
+        columns=flow.COLUMNS,
+        steps=0,
+        classes=CLASSES,
+        thresholds={"risk": risk},
+        calibrations={"risk": calibration},
     )
 
 
@@ -164,23 +180,26 @@ def _recipe(findings: Findings, calibration: Calibration) -> dict[str, Any]:
     flows, tools = findings.flows, findings.tools
     return {
         "version": VERSION,
+        "kind": "flow",
         "input": {
             "features": names,
             "fingerprint": flow.fingerprint(names),
             "columns": list(flow.COLUMNS),
-            "min_packets": flow.MIN_PACKETS,
-            "chunk_rows": CHUNK_ROWS,
+            "steps": 0,
         },
         "output": {"classes": list(CLASSES)},
         "threshold": {"risk": findings.risk, "score": findings.threshold},
         "calibration": {
-            "prior": evaluate.PRIOR,
-            "score": list(calibration.score),
-            "probability": list(calibration.probability),
+            "risk": {
+                "score": list(calibration.score),
+                "probability": list(calibration.probability),
+            },
         },
         "training": {
             "model": findings.chosen,
             "seed": evaluate.SEED,
+            "prior": evaluate.PRIOR,
+            "min_packets": flow.MIN_PACKETS,
             "data_sha256": flows.digest,
             "captures": len(np.unique(flows.capture)),
             "flows": len(flows),
@@ -195,6 +214,17 @@ def _recipe(findings: Findings, calibration: Calibration) -> dict[str, Any]:
             "unseen_captures": _metrics(findings.captures),
             "parity_max_difference": findings.difference,
         },
+    }
+
+
+def _reference(flows: FlowSet, session: Session, calibration: Calibration) -> dict[str, Any]:
+    """How features and risk are spread over benign flows: what a quiet network is compared with."""
+    calm = flows.matrix[flows.judged & (flows.fate == Fate.BENIGN)]
+    risk = calibration.apply(1 - session.run(calm)[:, 0])
+    columns = zip(flow.FEATURES, calm.T, strict=True)
+    return {
+        "inputs": {feature.name: Histogram.of(column).table() for feature, column in columns},
+        "scores": Histogram.of(risk).table(),
     }
 
 

@@ -1,5 +1,6 @@
 """Models at work: what the registry takes and refuses, and what the flow classifier says."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -58,7 +59,8 @@ def put_model(registry: Registry, model: bytes) -> None:
     recipe = registry.root / NAME / "model.toml"
     old = hashlib.sha256((registry.root / NAME / f"{NAME}.onnx").read_bytes()).hexdigest()
     (registry.root / NAME / f"{NAME}.onnx").write_bytes(model)
-    recipe.write_text(recipe.read_text().replace(old, hashlib.sha256(model).hexdigest()))
+    text = recipe.read_text().replace(old, hashlib.sha256(model).hexdigest())
+    recipe.write_text(re.sub(r"\nbytes = \d+", f"\nbytes = {len(model)}", text))
 
 
 def graph(
@@ -137,14 +139,40 @@ def test_a_changed_byte_of_the_graph_is_refused(registry: Registry) -> None:
             "order",
         ),
         (lambda text: text.replace('fingerprint = "', 'fingerprint = "0'), "fingerprint", "anew"),
-        (lambda text: text.replace("format = 1", "format = 2"), "recipe", "format is 2"),
+        (lambda text: text.replace("format = 2", "format = 1"), "recipe", "format is 1"),
         (lambda text: text.replace(f'name = "{NAME}"', 'name = "other"'), "recipe", "other"),
-        (lambda text: text.replace(f'"{NAME}.onnx"', '"../secret.onnx"'), "recipe", "file name"),
-        (lambda text: text.replace("[threshold]\nrisk", "[threshold]\nrsk"), "recipe", "threshold"),
+        (lambda text: text.replace(f'"{NAME}.onnx"', '"../secret.onnx"'), "recipe", "file is"),
+        (lambda text: text.replace("ld]\nrisk", "ld]\nrsk"), "recipe", "threshold.risk is missing"),
         (lambda text: text.replace("risk = 0.", "risk = 7."), "recipe", "between 0 and 1"),
         (lambda text: text.replace('classes = ["benign"', 'classes = ["calm"'), "recipe", "benign"),
         (lambda text: text.replace("score = [\n    0.0,", "score = [\n    nan,"), "recipe", "nan"),
         (lambda text: text.replace("score = [\n    0.0,", "score = [\n    2.0,"), "recipe", "rise"),
+        (
+            lambda text: text.replace("[calibration.risk]", "[calibration.risk]\nprior = 1"),
+            "recipe",
+            "calibration.risk.prior is no key",
+        ),
+        (lambda text: text.replace('kind = "flow"', 'kind = "domain"'), "recipe", "kind is"),
+        (lambda text: text.replace('kind = "flow"', 'kind = "sequence"'), "recipe", "input.steps"),
+        (lambda text: text.replace("opset = 17", "opset = 16"), "opset", "recipe says 16"),
+        (lambda text: text.replace("bytes = 34", "bytes = 35"), "size", "recipe says 35"),
+        (lambda text: text.replace("\nsteps = 0", ""), "recipe", "input.steps is missing"),
+        (lambda text: text.replace('version = "1', 'version = "../1'), "recipe", "version is"),
+        (
+            lambda text: text + "[reference.inputs.nothing]\nedges = [1]\nshares = [1, 0]\n",
+            "recipe",
+            "reference.inputs.nothing is no feature",
+        ),
+        (
+            lambda text: text + "[reference.scores]\nedges = [1]\nshares = [1]\n",
+            "recipe",
+            "reference.scores.shares",
+        ),
+        (
+            lambda text: text + "[variants.int8]\nfile = '../x.onnx'\nsha256 = ''\n",
+            "recipe",
+            "variants.int8.file",
+        ),
         (lambda text: text + "\n[", "recipe", "TOML"),
     ],
 )  # fmt: skip

@@ -15,7 +15,7 @@ from fortress.training import MODELS, train
 from fortress.training import evaluate as ev
 from fortress.training.candidates import CANDIDATES, CHOSEN
 from fortress.training.dataset import FlowSet, load_demonstration, load_flows
-from fortress.training.export import parity, publish, to_graph, to_toml
+from fortress.training.export import OPSETS, parity, publish, to_graph, to_toml
 from fortress.training.truth import TRUTHS, UDP, Fate, Match, Truth, fates, within
 from tests.need import ROOT, SHARED, need
 
@@ -55,18 +55,41 @@ def recipe(calibration: Calibration | None = None) -> Recipe:
     calibration = calibration or Calibration((0.0, 1.0), (0.0, 1.0))
     mark = flow.fingerprint(NAMES)
     classes = ("benign", "attack")
-    return Recipe("m", "1", "m.onnx", "", NAMES, mark, classes, 0.5, calibration, {})
+    return Recipe(
+        name="m",
+        version="1",
+        kind="flow",
+        file="m.onnx",
+        sha256="",
+        size_bytes=0,
+        opset=OPSETS[""],
+        features=NAMES,
+        fingerprint=mark,
+        columns=flow.COLUMNS,
+        steps=0,
+        classes=classes,
+        thresholds={"risk": 0.5},
+        calibrations={"risk": calibration},
+    )
 
 
 def table_of(made: Recipe) -> dict[str, object]:
     return {
         "version": made.version,
-        "input": {"features": list(made.features), "fingerprint": made.fingerprint},
+        "kind": made.kind,
+        "input": {
+            "features": list(made.features),
+            "fingerprint": made.fingerprint,
+            "columns": list(made.columns),
+            "steps": made.steps,
+        },
         "output": {"classes": list(made.classes)},
-        "threshold": {"risk": made.threshold},
+        "threshold": dict(made.thresholds),
         "calibration": {
-            "score": list(made.calibration.score),
-            "probability": list(made.calibration.probability),
+            "risk": {
+                "score": list(made.calibrations["risk"].score),
+                "probability": list(made.calibrations["risk"].probability),
+            },
         },
     }
 
@@ -111,7 +134,7 @@ def test_what_is_published_is_what_the_registry_loads(tmp_path: Path) -> None:
 def test_what_the_registry_refuses_is_not_published(tmp_path: Path) -> None:
     with pytest.raises(ModelRejected):
         publish(tmp_path / "m", b"no model", table_of(recipe()), "", "m.onnx")
-    assert list((tmp_path / "m").iterdir()) == []
+    assert not (tmp_path / "m" / "model.toml").exists()
 
 
 def test_toml_that_is_written_reads_back(tmp_path: Path) -> None:
@@ -277,8 +300,8 @@ def test_every_shared_attack_capture_has_its_truth(shared_flows: FlowSet) -> Non
 def test_the_shipped_model_keeps_to_its_target_on_shared_flows(shared_flows: FlowSet) -> None:
     flows = shared_flows
     entry = Registry(ROOT / "models").load("flow-classifier")
-    risk = entry.recipe.calibration.apply(1 - Session(entry).run(flows.matrix)[:, 0])
-    found = flows.judged & (risk >= entry.recipe.threshold)
+    risk = entry.calibration().apply(1 - Session(entry).run(flows.matrix)[:, 0])
+    found = flows.judged & (risk >= entry.threshold())
     benign = flows.fate == Fate.BENIGN
     assert found[benign].sum() <= 1e-4 * benign.sum()
     attack = flows.judged & (flows.fate == Fate.ATTACK)
