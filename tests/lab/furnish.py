@@ -15,7 +15,7 @@ from tests.lab.sandbox import ROOM, run
 
 USER, PASSWORD = "labuser", "correct-horse-battery"
 PAGES = 12
-WEB_SERVERS = ("web", "nas", "c2")
+WEB_SERVERS = ("web", "nas", "c2", "outsider")
 _TEMPLATES = Path(__file__).with_name("etc")
 _ETC = ROOM / "etc"
 _ACCOUNTS = {"root": 0, "sshd": 990, "nobody": 65534, "ftp": 991, "tcpdump": 992, USER: 4999}
@@ -66,6 +66,8 @@ def _write_accounts() -> None:
     for service in Path("/etc/pam.d").glob("*"):
         if service.name in ("sshd", "vsftpd"):
             run("mount", "--bind", str(_ETC / "pam"), str(service))
+    hashed = run("openssl", "passwd", "-apr1", PASSWORD).strip()
+    (_ETC / "shadow-web").write_text(f"{USER}:{hashed}\n")
     run("chown", str(_ACCOUNTS[USER]), str(home))
     askpass = ROOM / "askpass"
     askpass.write_text('#!/bin/sh\nprintf "%s\\n" "$LAB_PASSWORD"\n')

@@ -38,9 +38,23 @@ def _nginx(host: str) -> Service:
     return Service(host, "nginx", ("-c", f"{ROOM}/etc/nginx-{host}"), 80)
 
 
+def _resolver(host: str) -> Service:
+    """A name server that has an answer for every name below lan-party.example."""
+    answers = ("--no-resolv", "--no-hosts", "--address=/lan-party.example/203.0.113.66")
+    words = ("-k", "-C", "/dev/null", "--user=root", "--group=root", "--pid-file=", *answers)
+    return Service(host, "dnsmasq", words, 53)
+
+
 SERVICES: dict[str, tuple[Service, ...]] = {
     "c2": (_nginx("c2"),),
     "dns": (Service("gateway", "dnsmasq", ("-k", "-C", f"{ROOM}/etc/dnsmasq"), 53),),
+    # where stolen files go: a server outside that takes them by SSH, HTTP and DNS
+    "drop": (
+        Service("outsider", "/usr/sbin/sshd", ("-D", "-e", "-f", f"{ROOM}/etc/sshd"), 22),
+        _nginx("outsider"),
+        _resolver("outsider"),
+        _resolver("c2"),
+    ),
     "ftp": (Service("nas", "vsftpd", (f"{ROOM}/etc/vsftpd",), 21),),
     "iperf": tuple(Service(host, "iperf3", ("-s",), 5201) for host in ("nas", "web")),
     "rdp": (
