@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,9 +27,14 @@ class Audit:
 
     def write(self, act: str, facts: list[dict[str, object]], asker: str = "guard") -> None:
         """One line for each of the facts, with the time, the act and who asked for it."""
+        head = self._head(act, asker)
+        self._append("".join(f"{_encode({**head, **one})}\n" for one in facts), len(facts))
+
+    def _head(self, act: str, asker: str) -> dict[str, object]:
         time = datetime.fromtimestamp(self._wall_s(), UTC).isoformat(timespec="milliseconds")
-        head = {"time": time, "act": act, "asker": asker}
-        text = "".join(f"{_encode({**head, **one})}\n" for one in facts)
+        return {"time": time, "act": act, "asker": asker}
+
+    def _append(self, text: str, lines: int) -> None:
         data = text.encode()
         try:
             self._open(len(data))
@@ -37,12 +42,23 @@ class Audit:
             while view:
                 view = view[os.write(self._fd, view) :]
             self._bytes += len(data)
-            self.lines += len(facts)
+            self.lines += lines
         except OSError as error:
-            self.lost += len(facts)
+            self.lost += lines
             self.close()
             with suppress(OSError):
                 sys.stderr.write(f"fortress guard: audit {self._file}: {error.strerror}\n")
+
+    def write_alike(
+        self, act: str, targets: Sequence[str], facts: dict[str, object], asker: str = "guard"
+    ) -> None:
+        """One line for each of the targets, in the form that needs no quoting; the facts are the
+        same for all of them.
+        """
+        head = f'{_encode(self._head(act, asker))[:-1]}, "target": "'
+        rest = _encode(facts)[1:]
+        tail = f'", {rest}\n' if facts else f'"{rest}\n'
+        self._append("".join([f"{head}{one}{tail}" for one in targets]), len(targets))
 
     def close(self) -> None:
         """Close the file."""

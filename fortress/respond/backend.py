@@ -51,10 +51,13 @@ class Place:
 
     def is_local(self, target: Target) -> bool:
         """Whether a target is a device or on one of our links: its frames cross LAN ports."""
-        return target.kind == "mac" or any(
-            one.version == target.version and one.first <= target.last and target.first <= one.last
-            for one in self.links
-        )
+        if target.kind == "mac":
+            return True
+        version, first, last = target.version, target.first, target.last
+        for one in self.links:  # a loop: of a hundred thousand blocks each is looked at
+            if one.version == version and one.first <= last and first <= one.last:
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ def _plain_address(text: str) -> Target | None:
     except (OSError, ValueError):  # no address; or characters that no address has
         return None
     number = int.from_bytes(packed)
-    return Target(socket.inet_ntop(socket.AF_INET, packed), "addr", 4, number, number)
+    return Target(text, "addr", 4, number, number)  # inet_pton takes no other form of it
 
 
 def _unmapped(network: ipaddress.IPv6Network) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fortress.errors import GuardError
@@ -20,7 +20,7 @@ from fortress.respond.block import MOST_SECONDS, Target, parse_target
 from fortress.respond.feed_shelf import FeedShelf
 from fortress.respond.guard_settings import GuardSettings
 from fortress.respond.judge import Asker, Judge, check_origin
-from fortress.respond.ledger import Clocks, Held, Ledger, entries_of
+from fortress.respond.ledger import Clocks, Held, Ledger, Terms, entries_of
 from fortress.respond.messages import (
     Add,
     Explanation,
@@ -74,11 +74,12 @@ class Guard:
     def add(self, asked: Add, asker: Asker) -> Notes:
         """Blocks what may be blocked; GuardError when nothing of it can be done."""
         plan = self.judge.plan(asked, asker, self.ledger.held)
-        before = {text: self.ledger.held.get(text) for text in plan.put}
+        before = plan.before
         self._act(before, plan.put)
         if before and all(group.origin == "operator" for group in asked.groups):
             self._undo.append(before)
-        changed = [one for text, one in plan.put.items() if before[text] is not one]
+        pairs = zip(before.values(), plan.put.values(), strict=True)
+        changed = [one for was, one in pairs if was is not one]
         self.teller.blocked(changed, asker)
         if len(changed) <= _MOST_FORGOTTEN:  # of a crowd, connections are cut and not forgotten
             self.to_forget.extend(
@@ -305,11 +306,13 @@ class Guard:
         taken = [
             Held(
                 one.target,
-                one.action,
-                None if one.left_s is None else now_s + one.left_s,
-                wall_s,
-                "found in the kernel; the state file was lost",
-                "automatic",
+                Terms(
+                    one.action,
+                    None if one.left_s is None else now_s + one.left_s,
+                    wall_s,
+                    "found in the kernel; the state file was lost",
+                    "automatic",
+                ),
             )
             for one in entries
         ]
@@ -332,18 +335,7 @@ class Guard:
 
     def _act(self, before: dict[str, Held | None], after: dict[str, Held]) -> None:
         """Writes, then does; GuardError when a backend refuses, and then nothing has changed."""
-        changes = []
-        now_s = self._clocks.boot_s()
-        for text, old in before.items():
-            new = after.get(text)
-            if old is new:
-                continue
-            known = new or old
-            if known is not None:
-                left_s = new.left_s(now_s) if new else None
-                action = new.action if new else None
-                before_ = old.action if old else self._lately.get(text, _NOT_LATELY)[1]
-                changes.append(Change(known.target, before_, action, left_s))
+        changes = self._changes(before, after)
         if not changes:
             return
         self._record(before, after)
@@ -355,8 +347,31 @@ class Guard:
         )
         self.acts += len(changes)
 
-    def _record(self, before: Iterable[str], after: dict[str, Held]) -> None:
-        self.ledger.drop(text for text in before if text not in after)
+    def _changes(self, before: dict[str, Held | None], after: dict[str, Held]) -> list[Change]:
+        """What backends have to do; blocks of the same terms have the same float as their time."""
+        changes = []
+        now_s = self._clocks.boot_s()
+        terms: Terms | None = None
+        left_s: float | None = None
+        for text, old in before.items():
+            new = after.get(text)
+            if old is new:
+                continue
+            was = old.action if old else None
+            if old is None and self._lately:
+                was = self._lately.get(text, _NOT_LATELY)[1]
+            if new is not None:
+                if new.terms is not terms:
+                    terms, left_s = new.terms, new.left_s(now_s)
+                changes.append(Change(new.target, was, new.terms.action, left_s))
+            elif old is not None:
+                changes.append(Change(old.target, was, None, None))
+        return changes
+
+    def _record(self, before: Mapping[str, object], after: dict[str, Held]) -> None:
+        """Writes what stands; nothing is in `after` that is not in `before`."""
+        if len(before) != len(after):
+            self.ledger.drop(text for text in before if text not in after)
         self.ledger.put(after.values())
 
     def _each_backend(

@@ -11,7 +11,7 @@ from fortress.errors import GuardError
 from fortress.respond.block import MOST_SECONDS, MOST_WHY, SITE_BITS, Target, parse_target
 from fortress.respond.budget import Budget
 from fortress.respond.guard_settings import GuardSettings
-from fortress.respond.ledger import Clocks, Held
+from fortress.respond.ledger import Clocks, Held, Terms
 from fortress.respond.messages import Add, Group, Note
 from fortress.respond.never_block import NeverBlock, Spared, spare
 from fortress.respond.spared import from_session
@@ -40,21 +40,23 @@ class Asker:
 
 @dataclass(slots=True)
 class Plan:
-    """What a request comes to: blocks as they will be, what is to be said, how many are new."""
+    """What a request comes to: blocks as they will be and were until now, by target, in the same
+    order; what is to be said; how many are new.
+    """
 
     put: dict[str, Held] = field(default_factory=dict)
+    before: dict[str, Held | None] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     new: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What is asked for the targets of a group, from when until when."""
+    """What is asked for the targets of a group; whom else to spare."""
 
     group: Group
-    session: NeverBlock
-    until_s: float | None
-    since_s: float
+    terms: Terms
+    session: NeverBlock | None
 
 
 class Judge:
@@ -70,22 +72,22 @@ class Judge:
     def plan(self, asked: Add, asker: Asker, held: Mapping[str, Held]) -> Plan:
         """What a request comes to beside what is held; GuardError when all of it is refused."""
         self._check_number(asked)
-        session = _session(asked.session)
-        plan, at = Plan(), 0
+        session = _session(asked.session) if asked.session else None
+        plan, first = Plan(), 0
         for group in asked.groups:
             self._check_group(group, asker)
-            until_s = None if group.seconds is None else self._clocks.boot_s() + group.seconds
-            wanted = _Wanted(group, session, until_s, self._clocks.wall_s())
-            for text in group.targets:
-                block, note = self._judge(text, wanted, held, plan)
-                if block is not None:
-                    name = block.target.text
-                    plan.new += name not in held and name not in plan.put
-                    plan.put[name] = block
+            wanted = _Wanted(group, self._terms(group), session)
+            for at, text in enumerate(group.targets, first):
+                done, note = self._judge(text, wanted, held, plan)
                 if note:
-                    plan.notes.append(Note(at, block is not None, note))
-                at += 1
+                    plan.notes.append(Note(at, done, note))
+            first += len(group.targets)
         return plan
+
+    def _terms(self, group: Group) -> Terms:
+        until_s = None if group.seconds is None else self._clocks.boot_s() + group.seconds
+        told = (self._clocks.wall_s(), group.why, group.origin, group.signatures)
+        return Terms(group.action, until_s, *told)
 
     def sift(self, texts: Iterable[str], links: Sequence[Target]) -> tuple[list[Target], list[str]]:
         """Of a list's entries those that may be blocked, and why the others may not."""
@@ -129,31 +131,39 @@ class Judge:
 
     def _judge(
         self, text: str, wanted: _Wanted, held: Mapping[str, Held], plan: Plan
-    ) -> tuple[Held | None, str]:
-        """The block that a target gets, or None, and what is to be said of it."""
-        group = wanted.group
+    ) -> tuple[bool, str]:
+        """Puts the block that a target gets into the plan; whether it has one now, and what is to
+        be said of it.
+        """
         try:
             target = parse_target(text)
         except ValueError as error:
-            return None, str(error)
-        if reason := self.never.refusal(target) or wanted.session.refusal(target):
-            return None, reason
-        site = target.kind == "prefix" and target.version == 6 and target.bits == SITE_BITS
-        if group.action is Action.QUARANTINE and target.kind == "prefix" and not site:
-            return None, f"{target.text}: a prefix is blocked or limited, not quarantined"
-        stands = plan.put.get(target.text) or held.get(target.text)
+            return False, str(error)
+        if reason := self.never.refusal(target):
+            return False, reason
+        if wanted.session is not None and (reason := wanted.session.refusal(target)):
+            return False, reason
+        if target.kind == "prefix" and (reason := _prefix_refusal(target, wanted.group.action)):
+            return False, reason
+        name = target.text
+        planned = plan.put.get(name)
+        stands = planned or held.get(name)
         if stands is None and len(held) + plan.new >= self._settings.limits.most_blocks:
-            return None, f"{target.text}: {self._settings.limits.most_blocks} blocks stand already"
-        if group.origin == "automatic":
+            return False, f"{name}: {self._settings.limits.most_blocks} blocks stand already"
+        kept = ""
+        if wanted.group.origin == "automatic":
             if reason := self._automatic_refusal(target):
-                return None, reason
-            if stands is not None and (kept := self._stands_better(stands, group)):
-                return stands, kept
-            if not self._automatic.spend():
+                return False, reason
+            if stands is not None:
+                kept = self._stands_better(stands, wanted.group)
+            if not kept and not self._automatic.spend():
                 most = self._settings.limits.automatic_per_minute
-                return None, f"{target.text}: more than {most} automatic blocks in a minute"
-        times = wanted.until_s, wanted.since_s
-        return Held(target, group.action, *times, group.why, group.origin, group.signatures), ""
+                return False, f"{name}: more than {most} automatic blocks in a minute"
+        plan.put[name] = stands if kept and stands else Held(target, wanted.terms)
+        if planned is None:
+            plan.before[name] = stands
+            plan.new += stands is None
+        return True, kept
 
     def _automatic_refusal(self, target: Target) -> str:
         if reason := too_short(target, SHORTEST_AUTOMATIC):
@@ -207,6 +217,13 @@ class Judge:
 @lru_cache(maxsize=8)
 def _session(address: str) -> NeverBlock:
     return NeverBlock(from_session({"SSH_CONNECTION": address}))
+
+
+def _prefix_refusal(target: Target, action: Action) -> str:
+    site = target.version == 6 and target.bits == SITE_BITS
+    if action is Action.QUARANTINE and not site:
+        return f"{target.text}: a prefix is blocked or limited, not quarantined"
+    return ""
 
 
 def check_origin(origin: str, asker: Asker) -> None:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,11 @@ class Clocks:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A block that stands until `until_s` of the boot clock (None: no end)."""
+class Terms:
+    """What blocks that were asked for together have in common: they end at `until_s` of the boot
+    clock (None: never).
+    """
 
-    target: Target
     action: Action
     until_s: float | None
     since_s: float
@@ -53,18 +53,45 @@ class Held:
         """Seconds that remain, None without an end."""
         return None if self.until_s is None else max(0.0, self.until_s - boot_s)
 
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A block that stands."""
+
+    target: Target
+    terms: Terms
+
+    @property
+    def action(self) -> Action:
+        """What is done to the target."""
+        return self.terms.action
+
+    @property
+    def until_s(self) -> float | None:
+        """When it ends, by the boot clock; None: never."""
+        return self.terms.until_s
+
+    @property
+    def origin(self) -> Origin:
+        """Who asked for it."""
+        return self.terms.origin
+
+    def left_s(self, boot_s: float) -> float | None:
+        """Seconds that remain, None without an end."""
+        return self.terms.left_s(boot_s)
+
     def standing(self, boot_s: float, hits: int | None = None) -> Standing:
         """The block as it is told."""
-        target = self.target
+        target, terms = self.target, self.terms
         return Standing(
             target.text,
             target.kind,
-            self.action,
-            self.left_s(boot_s),
-            self.since_s,
-            self.why,
-            self.origin,
-            self.signatures,
+            terms.action,
+            terms.left_s(boot_s),
+            terms.since_s,
+            terms.why,
+            terms.origin,
+            terms.signatures,
             hits,
         )
 
@@ -92,17 +119,19 @@ class Ledger:
         self._ends: list[tuple[float, str]] = []
         self._lines = 0
         self._fd = -1
+        self._last_terms: Terms | None = None
         self._load()
         self._write_anew()
 
     def put(self, blocks: Iterable[Held]) -> None:
         """These stand from now on."""
-        lines = []
-        shift_s = self._shift_s()
-        for block in blocks:
-            self._hold(block)
-            lines.append(_line(block, shift_s))
-        self._append(lines)
+        known = list(blocks)
+        for block in known:
+            text, until_s = block.target.text, block.terms.until_s
+            self.held[text] = block
+            if until_s is not None:
+                heapq.heappush(self._ends, (until_s, text))
+        self._append(_lines(known, self._shift_s()))
 
     def drop(self, targets: Iterable[str]) -> None:
         """These stand no more."""
@@ -130,11 +159,6 @@ class Ledger:
             os.close(self._fd)
             self._fd = -1
 
-    def _hold(self, block: Held) -> None:
-        self.held[block.target.text] = block
-        if block.until_s is not None:
-            heapq.heappush(self._ends, (block.until_s, block.target.text))
-
     def _shift_s(self) -> float:
         return self._clocks.wall_s() - self._clocks.boot_s()
 
@@ -158,8 +182,7 @@ class Ledger:
             self.close()
             fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             self._fd = fd
-            shift_s = self._shift_s()
-            lines = (_line(block, shift_s) for block in self.held.values())
+            lines = _lines(self.held.values(), self._shift_s())
             _write_all(fd, "".join(f"{line}\n" for line in (head, *lines)).encode())
             os.fsync(fd)
             beside.rename(self._file)
@@ -215,29 +238,35 @@ class Ledger:
             self.held.pop(target.text, None)
             return True
         told = (written.since_s, written.why, written.origin, written.signatures)
-        self.held[target.text] = Held(target, written.action, until_s, *told)
+        terms = Terms(written.action, until_s, *told)
+        if terms == self._last_terms:  # of blocks that were asked for together there is one
+            terms = self._last_terms
+        self._last_terms = terms
+        self.held[target.text] = Held(target, terms)
         return True
 
 
-def _line(block: Held, shift_s: float) -> str:
-    """The line of a block; a target's text needs no quoting, and blocks asked for together have the
-    rest in common.
-    """
-    told = (block.action, block.until_s, block.since_s, block.why, block.origin, block.signatures)
-    return f'{{"put": {{"target": "{block.target.text}", {_rest(told, shift_s)}'
+def _lines(blocks: Iterable[Held], shift_s: float) -> list[str]:
+    """The line of each block; a target's text needs no quoting."""
+    lines = []
+    last: Terms | None = None
+    rest = ""
+    for block in blocks:
+        if block.terms is not last:
+            last, rest = block.terms, _rest(block.terms, shift_s)
+        lines.append(f'{{"put": {{"target": "{block.target.text}", {rest}')
+    return lines
 
 
-@lru_cache(maxsize=64)
-def _rest(told: tuple[Any, ...], shift_s: float) -> str:
-    action, until_s, since_s, why, origin, signatures = told
+def _rest(terms: Terms, shift_s: float) -> str:
     fields = {
-        "action": int(action),
-        "until_boot_s": until_s,
-        "until_wall_s": None if until_s is None else until_s + shift_s,
-        "since_s": since_s,
-        "why": why,
-        "origin": origin,
-        "signatures": signatures,
+        "action": int(terms.action),
+        "until_boot_s": terms.until_s,
+        "until_wall_s": None if terms.until_s is None else terms.until_s + shift_s,
+        "since_s": terms.since_s,
+        "why": terms.why,
+        "origin": terms.origin,
+        "signatures": terms.signatures,
     }
     return _encode(fields)[1:] + "}"
 

@@ -143,7 +143,7 @@ class Netlink:
         return list(_messages(self._socket.recv(_RECEIVE_BYTES)))
 
 
-def attribute(kind: int, value: bytes) -> bytes:
+def attribute(kind: int, value: bytes | bytearray) -> bytes:
     """One attribute, padded to four bytes."""
     return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
 

@@ -47,23 +47,19 @@ class NeverBlock:
 
     def __init__(self, spared: Iterable[Spared]) -> None:
         self.spared = (*ALWAYS, *spared)
-        self._starts: dict[int, list[int]] = {}
-        self._ends: dict[int, list[int]] = {}
-        self._reasons: dict[int, list[str]] = {}
-        for version in (0, 4, 6):
-            self._lay_out(version)
+        self._ranges = {version: self._lay_out(version) for version in (0, 4, 6)}
 
     def refusal(self, target: Target) -> str:
         """Why the target, or something inside it, is never blocked; nothing when it may be."""
         version = target.version
         if not version and target.first & _GROUP_BIT:
             return "multicast"
-        at = bisect_right(self._starts[version], target.last) - 1
-        if at < 0 or self._ends[version][at] < target.first:
-            return ""
-        return self._reasons[version][at]
+        starts, ends, reasons = self._ranges[version]
+        at = bisect_right(starts, target.last) - 1
+        return "" if at < 0 or ends[at] < target.first else reasons[at]
 
-    def _lay_out(self, version: int) -> None:
+    def _lay_out(self, version: int) -> tuple[list[int], list[int], list[str]]:
+        """Where ranges begin and end, and why they are spared."""
         starts: list[int] = []
         ends: list[int] = []
         reasons: list[str] = []
@@ -77,8 +73,7 @@ class NeverBlock:
                 starts.append(one.target.first)
                 ends.append(one.target.last)
                 reasons.append(_told(one))
-        self._starts[version], self._ends[version] = starts, ends
-        self._reasons[version] = reasons
+        return starts, ends, reasons
 
 
 def _told(one: Spared) -> str:

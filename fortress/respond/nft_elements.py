@@ -11,11 +11,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import TypeAlias
 
 from fortress.respond.backend import Change, Place
-from fortress.respond.block import Target
+from fortress.respond.block import Kind
 from fortress.respond.netlink import NESTED, attribute
-from fortress.respond.nft_rules import CONTAINERS, FAMILIES, TABLE, container, milliseconds
+from fortress.respond.nft_rules import CONTAINERS, FAMILIES, TABLE, milliseconds
 from fortress.verdict import Action
 
 _BEGIN, _END, _SUBSYSTEM = 16, 17, 10
@@ -26,6 +27,8 @@ _KEY, _DATA, _TIMEOUT, _VALUE, _VERDICT, _CODE, _CHAIN = 1, 2, 4, 1, 2, 1, 2
 _DROP, _JUMP = 0, -3
 _MOST_IN_MESSAGE = 400  # the length of an attribute has 16 bits
 _KEY_BYTES = {0: 6, 4: 4, 6: 16}
+_KEY_AT = 3 * 4  # behind the headers of the element, its key and the key's value
+_Like: TypeAlias = tuple[Kind, int, Action]  # targets whose elements differ in key and time only
 
 
 def _verdict(code: int, chain: str = "") -> bytes:
@@ -65,47 +68,79 @@ def messages(changes: Sequence[Change], place: Place) -> list[tuple[int, bytes]]
 
 
 def _of_family(family: str, changes: Sequence[Change]) -> Iterator[tuple[int, bytes]]:
-    known: dict[str, list[bytes]] = {}
-    gone: dict[str, list[bytes]] = {}
-    come: dict[str, list[bytes]] = {}
+    """Known elements are added (they may be gone by now) and deleted, then all come anew."""
+    known: dict[_Like, list[int]] = {}
+    come: dict[_Like, tuple[list[int], list[int]]] = {}
+    like: _Like
+    left_s, left_ms = None, 0
     for change in changes:
         target = change.target
-        name = container(target)
         if change.before is not None:
-            slot = _slot(name, change.before)
-            known.setdefault(slot, []).append(_element(target, change.before))
-            gone.setdefault(slot, []).append(_element(target, None))
+            like = (target.kind, target.version, change.before)
+            known.setdefault(like, []).append(target.first)
         if change.after is not None:
-            element = _element(target, change.after, milliseconds(change.left_s))
-            come.setdefault(_slot(name, change.after), []).append(element)
-    for kind, lists in ((_NEW, known), (_DELETE, gone), (_NEW, come)):
-        for slot, elements in lists.items():
-            for at in range(0, len(elements), _MOST_IN_MESSAGE):
-                yield kind, _message(family, slot, elements[at : at + _MOST_IN_MESSAGE])
+            like = (target.kind, target.version, change.after)
+            if like not in come:
+                come[like] = ([], [])
+            keys, times = come[like]
+            if change.left_s is not left_s:
+                left_s, left_ms = change.left_s, milliseconds(change.left_s)
+            keys.append(target.first)
+            times.append(left_ms)
+    for like, old in known.items():
+        yield from _messages(_NEW, family, like, old)
+    for like, old in known.items():
+        yield from _messages(_DELETE, family, like, old)
+    for like, (keys, times) in come.items():
+        yield from _messages(_NEW, family, like, keys, times)
 
 
-def _message(family: str, slot: str, elements: Sequence[bytes]) -> bytes:
+def _messages(
+    kind: int, family: str, like: _Like, keys: Sequence[int], times: Sequence[int] = ()
+) -> Iterator[tuple[int, bytes]]:
+    """Messages of as many elements as fit; those without an end have an element of another form."""
+    named, version, of = like
+    slot, action = _slot(named, version, of), of if kind == _NEW else None
     head = struct.pack(">BBH", _PROTOCOLS[family], 0, 0) + _TABLE_NAME + _SET_NAMES[slot]
-    return head + attribute(_LIST_ELEMENTS | NESTED, b"".join(elements))
+    if times and not all(times):
+        pairs = list(zip(keys, times, strict=True))
+        yield from _messages(kind, family, like, [key for key, ms in pairs if not ms])
+        keys, times = [key for key, ms in pairs if ms], [ms for _, ms in pairs if ms]
+    for at in range(0, len(keys), _MOST_IN_MESSAGE):
+        many = slice(at, at + _MOST_IN_MESSAGE)
+        elements = _elements(version, action, keys[many], times[many])
+        yield kind, head + attribute(_LIST_ELEMENTS | NESTED, elements)
 
 
-def _slot(name: str, action: Action) -> str:
+def _slot(kind: Kind, version: int, action: Action) -> str:
+    """The hash set or map that holds such targets; the only prefix that one holds is a site."""
+    name = {"mac": "mac", "addr": f"addr{version}", "prefix": "site6"}[kind]
     return f"limit_{name}" if action is Action.LIMIT else name
 
 
-def _element(target: Target, action: Action | None, left_ms: int = 0) -> bytes:
-    """An element with its verdict (unless action is None) and its time (unless 0)."""
-    before, after = _frame(target.version, action, left_ms > 0)
-    key = target.first.to_bytes(_KEY_BYTES[target.version])
-    return before + key + after + (left_ms.to_bytes(8) if left_ms else b"")
+def _elements(
+    version: int, action: Action | None, keys: Sequence[int], times: Sequence[int]
+) -> bytearray:
+    """Elements in a row, with their verdict (unless action is None) and times (unless there are
+    none): one form again and again, in which each byte of all keys and times is put at once.
+    """
+    form, time_at = _form(version, action, bool(times))
+    stride, size = len(form), _KEY_BYTES[version]
+    row = bytearray(form * len(keys))
+    octets = b"".join([key.to_bytes(size) for key in keys])
+    for at in range(size):
+        row[_KEY_AT + at :: stride] = octets[at::size]
+    if times:
+        octets = struct.pack(f">{len(times)}Q", *times)
+        for at in range(8):
+            row[time_at + at :: stride] = octets[at::8]
+    return row
 
 
 @cache
-def _frame(version: int, action: Action | None, timed: bool) -> tuple[bytes, bytes]:
-    """What stands before and after an element's key; the bytes of the time follow."""
-    size = _KEY_BYTES[version]
-    key = attribute(_KEY | NESTED, attribute(_VALUE, bytes(size)))
+def _form(version: int, action: Action | None, timed: bool) -> tuple[bytes, int]:
+    """An element whose key and time are zero, and where the time begins."""
+    key = attribute(_KEY | NESTED, attribute(_VALUE, bytes(_KEY_BYTES[version])))
     time = attribute(_TIMEOUT, bytes(8)) if timed else b""
     whole = attribute(_ELEMENT | NESTED, key + (_VERDICTS[action] if action else b"") + time)
-    begins = 3 * 4  # the headers of the element, its key and the key's value
-    return whole[:begins], whole[begins + size : len(whole) - 8 if timed else None]
+    return whole, len(whole) - 8

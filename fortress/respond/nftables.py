@@ -61,7 +61,8 @@ class NftBackend:
 
     def apply(self, changes: Sequence[Change], prefixes: Callable[[], Iterable[Entry]]) -> None:
         """Apply changes in one transaction."""
-        if not any(container(one.target) in NETS for one in changes):
+        prefixed = [one for one in changes if one.target.kind == "prefix"]
+        if not any(container(one.target) in NETS for one in prefixed):
             self._apply_elements(changes)
         elif text := nft_rules.changed(changes, prefixes, self._place):
             self._nft.run(text)

@@ -22,6 +22,7 @@ T = TypeVar("T")
 Reader = Callable[[object, str], Any]
 MOST_TEXT = 4096
 MOST_ITEMS = 1_000_000
+_AS_THEY_ARE = frozenset((str, int, float, bool, type(None)))
 
 
 class Misread(ValueError):
@@ -35,6 +36,8 @@ def read(kind: type[T], plain: object, path: str = "") -> T:
 
 def plain(value: object) -> Any:
     """The value as JSON has it: dataclasses as objects, tuples as arrays."""
+    if type(value) in _AS_THEY_ARE:
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple | list):

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from fortress.respond.audit import Audit
 from fortress.respond.judge import Asker
@@ -19,43 +21,44 @@ class Teller:
 
     def __init__(self, audit: Audit, clocks: Clocks, tell: Callable[[GuardEvent], None]) -> None:
         self.audit, self.tell = audit, tell
+        self.is_heard: Callable[[], bool] = lambda: True  # or events need not be made
         self._clocks = clocks
         self.refusals = 0
 
     def blocked(self, blocks: Iterable[Held], asker: Asker) -> None:
         """These stand from now on."""
         now_s = self._clocks.boot_s()
-        facts: list[dict[str, object]] = []
-        for one in blocks:
-            left_s = one.left_s(now_s)
-            facts.append(
-                {
-                    "target": one.target.text,
-                    "action": one.action.name,
-                    "seconds": None if left_s is None else round(left_s, 3),
-                    "origin": one.origin,
-                    "why": one.why,
-                    "signatures": list(one.signatures),
-                }
-            )
-            self.tell(GuardEvent("blocked", one.target.text, one.why, one.origin))
-        if facts:
-            self.audit.write("block", facts, asker.name)
+        for terms, alike in groupby(blocks, attrgetter("terms")):
+            targets = [one.target.text for one in alike]
+            left_s = terms.left_s(now_s)
+            facts: dict[str, object] = {
+                "action": terms.action.name,
+                "seconds": None if left_s is None else round(left_s, 3),
+                "origin": terms.origin,
+                "why": terms.why,
+                "signatures": list(terms.signatures),
+            }
+            self.audit.write_alike("block", targets, facts, asker.name)
+            self._tell_each("blocked", targets, terms.why, terms.origin)
+
+    def _tell_each(self, kind: str, targets: Iterable[str], reason: str, origin: str = "") -> None:
+        if self.is_heard():
+            for text in targets:
+                self.tell(GuardEvent(kind, text, reason, origin))
 
     def unblocked(self, blocks: Mapping[str, object], why: str, asker: Asker | None) -> None:
         """These stand no more."""
-        facts: list[dict[str, object]] = [{"target": text, "why": why} for text in blocks]
-        if facts:
-            self.audit.write("unblock", facts, asker.name if asker else "guard")
-        for text in blocks:
-            self.tell(GuardEvent("unblocked", text, why))
+        if blocks:
+            name = asker.name if asker else "guard"
+            self.audit.write_alike("unblock", tuple(blocks), {"why": why}, name)
+        self._tell_each("unblocked", blocks, why)
 
     def expired(self, blocks: Sequence[Held]) -> None:
         """These have come to their end."""
         if blocks:
-            self.audit.write("expired", [{"target": one.target.text} for one in blocks])
+            self.audit.write_alike("expired", [one.target.text for one in blocks], {})
         for one in blocks:
-            self.tell(GuardEvent("expired", one.target.text, one.why, one.origin))
+            self._tell_each("expired", (one.target.text,), one.terms.why, one.origin)
 
     def not_done(self, asked: Add, notes: Sequence[Note], asker: Asker) -> None:
         """What of a request was refused."""
