@@ -6,10 +6,11 @@ Numbers are those of linux/netlink.h, rtnetlink.h, inet_diag.h and nfnetlink*.h.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,6 +27,9 @@ _RCVBUFFORCE = 33  # beyond net.core.rmem_max, with CAP_NET_ADMIN
 _SNDBUFFORCE = 32
 _SEND_BYTES = 1 << 17  # what any socket may send at once
 _MOST_MESSAGES = 1_000_000
+_ATTACH_FILTER, _LOAD_WORD, _IF_EQUAL, _RETURN = 26, 0x20, 0x15, 0x06  # linux/filter.h
+_PORT_AT = 12  # in a message's header
+_MOST_IGNORED = 200  # a jump of a filter has eight bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,18 @@ class Netlink:
             found += _messages(data)
         return found, True
 
+    def ignore(self, ports: Iterable[int]) -> None:
+        """Hear no more of what these ports cause: the kernel drops it before it wakes anybody."""
+        known = sorted(port & 0xFFFF_FFFF for port in ports)[:_MOST_IGNORED]
+        steps = [_step(_LOAD_WORD, _PORT_AT)]
+        for at, port in enumerate(known):  # as the filter reads it: in the network's order
+            number = int.from_bytes(struct.pack("=I", port))
+            steps.append(_step(_IF_EQUAL, number, yes=len(known) - at))
+        steps += [_step(_RETURN, 0xFFFF_FFFF), _step(_RETURN, 0)]
+        program = ctypes.create_string_buffer(b"".join(steps))
+        filter_ = struct.pack("@HP", len(steps), ctypes.addressof(program))
+        self._socket.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, filter_)
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
@@ -141,6 +157,11 @@ class Netlink:
 
     def _receive(self) -> list[Message]:
         return list(_messages(self._socket.recv(_RECEIVE_BYTES)))
+
+
+def _step(code: int, value: int, yes: int = 0) -> bytes:
+    """An instruction of a socket filter."""
+    return struct.pack("=HBBI", code, yes, 0, value)
 
 
 def attribute(kind: int, value: bytes | bytearray) -> bytes:

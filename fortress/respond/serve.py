@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import selectors
 import signal
@@ -34,6 +35,7 @@ MOST_CONNECTIONS = 64
 IDLE_S = 30.0
 RESTORE_EVERY_S = 0.3  # two programs that undo each other must not spin
 RETRY_S = 2.0
+GARBAGE_AFTER, ALL_EVERY = 100_000, 64  # objects made and not freed; rounds
 
 
 @dataclass(slots=True)
@@ -70,9 +72,11 @@ class Server:
         self._numbers: tuple[tuple[str, int], ...] = ()
         self._said: set[str] = set()
         self._missed_events = 0
+        self._collections = 0
         file = DeviceFile(guard.settings.state / "devices.json")
         self._devices = DeviceDesk(file, DeviceTables(), guard.teller.audit)
         guard.teller.tell = self._devices.tell = self._tell
+        guard.teller.is_heard = lambda: any(one.subscribed for one in self._connections.values())
 
     def start(self) -> None:
         """Makes the kernel's state the desired one; GuardError when it cannot."""
@@ -100,12 +104,14 @@ class Server:
         register(self._tables, selectors.EVENT_READ, self._check_tables)
         register(self._world, selectors.EVENT_READ, self._world.hear)
         ready()
+        gc.disable()  # in the midst of a hundred thousand blocks it would look through all of them
         try:
             while not self._stopping:
                 for key, _ in self._selector.select(self._wait_s()):
                     key.data()
                 self._pass_time()
         finally:
+            gc.enable()
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -136,17 +142,28 @@ class Server:
     def _pass_time(self) -> None:
         self._attempt(self._guard.expire)
         if self._guard.to_forget:  # after the answer: their packets are dropped already
+            self._attempt(self._check_tables)
             self._attempt(self._forget_one)
         self._attempt(self._devices.pass_time)
         if self._restore_why and time.monotonic() >= self._restore_due_s:
             self._restore()
         if self._world.due_s() <= 0:
             self._attempt(self._look_around)
+        if gc.get_count()[0] > GARBAGE_AFTER:
+            self._collect_garbage()
+
+    def _collect_garbage(self) -> None:
+        """Looks for garbage among what is new; now and then among all, which takes longer."""
+        self._collections += 1
+        if self._collections % ALL_EVERY == 0:
+            gc.unfreeze()
+        gc.collect()
+        gc.freeze()  # what lives now is not looked through again each time
 
     def _forget_one(self) -> None:
         """Where nothing forwards packets past our chains, cut connections need not be forgotten."""
         target = self._guard.to_forget.popleft()
-        if conntrack.is_bypassed():
+        if self._tables.is_bypassed():
             conntrack.forget(target)
 
     def _look_around(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from fortress.respond import device_rules
 from fortress.respond.backend import Place
 from fortress.respond.block import parse_target
+from fortress.respond.conntrack import is_bypassed
 from fortress.respond.device_desk import Surroundings
 from fortress.respond.device_rules import Lan
 from fortress.respond.guard_settings import GuardSettings
@@ -22,17 +23,23 @@ from fortress.respond.spared import Places, Sessions, from_facts, from_files, fr
 
 _NFT_GROUP = 1 << 6  # NFNLGRP_NFTABLES
 _NFT_SUBSYSTEM = 10
+_FLOWTABLE_CHANGES = (_NFT_SUBSYSTEM << 8 | 22, _NFT_SUBSYSTEM << 8 | 24)  # new, deleted
 SESSIONS_EVERY_S, FILES_EVERY_S = 10.0, 60.0
 SETTLE_S = 0.1  # netlink tells of one change in many messages
 
 
 class TableWatch:
-    """Hears when somebody else touches a table of ours."""
+    """Hears when somebody else touches a table of ours, or a flowtable.
+
+    What our own sockets cause is dropped by the kernel: a hundred thousand elements are as many
+    messages.
+    """
 
     def __init__(self) -> None:
         self._netlink = Netlink(NETFILTER, _NFT_GROUP, 1 << 22)
         self.missed = 0
         self._own: frozenset[int] = frozenset()
+        self._is_bypassed: bool | None = None  # not known: to be asked
 
     def fileno(self) -> int:
         """The descriptor, to be waited for."""
@@ -51,7 +58,16 @@ class TableWatch:
         }
         if causes - self._own:  # libnftables may have opened another socket
             self._own = own_ports()
+            self._netlink.ignore(self._own)
+        if lost or any(message.kind in _FLOWTABLE_CHANGES for message in messages):
+            self._is_bypassed = None
         return bool(causes - self._own), lost
+
+    def is_bypassed(self) -> bool:
+        """Whether a flowtable forwards connections past prerouting, as far as has been heard."""
+        if self._is_bypassed is None:
+            self._is_bypassed = is_bypassed()
+        return self._is_bypassed
 
     def close(self) -> None:
         """Stop listening."""
