@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from fortress_core.schema import PACKETS as PACKETS
     from fortress_core.schema import Column as Column
     from fortress_core.schema import columns as columns
+    from fortress_core.sides import Forged as Forged
     from fortress_core.tap import Tap as Tap
     from fortress_core.tap import TapSwitch as TapSwitch
     from fortress_core.tap import attach_tap as attach_tap
@@ -71,6 +72,7 @@ _HOMES: Final = {
     "live": ("Port", "PortError", "PortState", "open_live", "open_port", "ring_share"),
     "gate": ("Gate", "GateEntry", "GateKey", "Rates"),
     "schema": ("FLOWS", "FULL_PACKETS", "INTERVALS", "PACKETS", "Column", "columns"),
+    "sides": ("Forged",),
     "tap": ("Tap", "TapSwitch", "attach_tap", "detach_tap"),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}

@@ -12,6 +12,7 @@ from fortress_core.conntrack import Conntrack, NatState, check, nat_state, port_
 from fortress_core.flows import Batch, new_batch
 from fortress_core.live import Port, PortState, native_ports, port_error, port_states
 from fortress_core.schema import FLOWS, INTERVALS, PACKETS, choose
+from fortress_core.sides import Forged, forged_at, tell_inside
 
 PacketRows = Literal["none", "control", "all"]
 Path = str | os.PathLike[str]
@@ -182,11 +183,24 @@ class Stream:
         """Count a connection through this gateway once, though ports of both its sides are read.
 
         `ports` are the numbers of those that face outside; packets there get the addresses that
-        they have inside, by `conntrack` (None = nothing is translated). To be called once, before
-        the stream is read. Raises ConntrackError, ValueError for a number of no port.
+        they have inside, by `conntrack` (None = by the one that was given before, or nothing is
+        translated). Again, between two batches, when other ports face outside. Raises
+        ConntrackError, ValueError for a number of no port.
         """
         fd = -1 if conntrack is None else conntrack.fd
         check(lib.fx_stream_outside(self._open(), port_bits(ports), fd))
+
+    def inside(self, networks: Iterable[str]) -> None:
+        """Tell which networks are inside, this machine's own addresses included.
+
+        What comes in on a port that faces outside in the name of one of them is forged: in no flow
+        and in no row. After outside(), again when they change, between two batches.
+        """
+        tell_inside(self._open(), networks)
+
+    def forged(self, port: int) -> Forged:
+        """What a port has seen of that; zeros without inside()."""
+        return forged_at(self._open(), port)
 
     def replace_conntrack(self, conntrack: Conntrack) -> None:
         """Read another socket from now on; between two batches, by the thread that takes them."""

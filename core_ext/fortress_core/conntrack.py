@@ -20,8 +20,6 @@ _REMEDIES: Final = {
     errno.EPROTONOSUPPORT: "needs a kernel with CONFIG_NF_CT_NETLINK",
     errno.ENOENT: "load the kernel's module nf_conntrack_netlink",
     errno.EINVAL: "hand over the descriptor that open_conntrack() gave",
-    errno.EBUSY: "tell the stream which ports face outside before it is read",
-    errno.EALREADY: "tell the stream once which ports face outside",
     errno.ENOMEM: "give the process more memory",
 }
 

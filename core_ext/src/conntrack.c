@@ -38,6 +38,7 @@ enum {
 
 struct fx_conntrack {
 	struct fx_nat_table *mappings;
+	const struct fx_inside *inside;
 	int fd;
 	int may_not_ask; /* it takes CAP_NET_ADMIN: who opened the socket must ask */
 	int is_reading; /* a whole table, of which the end has not come */
@@ -100,7 +101,8 @@ static void read_first(struct fx_conntrack *c)
 		fx_conntrack_read(c);
 }
 
-int fx_conntrack_new(int fd, const struct fx_hash_key *key, struct fx_conntrack **out)
+int fx_conntrack_new(int fd, const struct fx_hash_key *key, const struct fx_inside *inside,
+		     struct fx_conntrack **out)
 {
 	struct fx_conntrack *c = calloc(1, sizeof(*c));
 	int code;
@@ -109,6 +111,7 @@ int fx_conntrack_new(int fd, const struct fx_hash_key *key, struct fx_conntrack 
 	if (!c)
 		return fx_fail(-ENOMEM, "conntrack: no memory");
 	c->fd = -1;
+	c->inside = inside;
 	c->mappings = fx_nat_table_new(FX_NAT_MAPPINGS, key);
 	c->octets = malloc(BATCH * sizeof(*c->octets));
 	code = c->mappings && c->octets ? take_descriptor(c, fd) :
@@ -143,6 +146,19 @@ int fx_conntrack_replace(struct fx_conntrack *c, int fd)
 	return 0;
 }
 
+void fx_conntrack_again(struct fx_conntrack *c)
+{
+	c->asked_ns = c->now_ns - (fx_i64)AGAIN_S * SECOND_NS;
+}
+
+fx_u64 fx_conntrack_hairpins(const struct fx_conntrack *c)
+{
+	struct fx_nat_counts counts;
+
+	fx_nat_counts_read(c->mappings, &counts);
+	return counts.hairpins;
+}
+
 const struct fx_nat_table *fx_conntrack_mappings(const struct fx_conntrack *c)
 {
 	return c->mappings;
@@ -153,7 +169,7 @@ static void take_entry(struct fx_conntrack *c, const struct nlmsghdr *h)
 	const fx_u8 *at = (const fx_u8 *)h + NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg));
 	const fx_u8 *end = (const fx_u8 *)h + h->nlmsg_len;
 	struct fx_nat_pair pairs[FX_CONNTRACK_PAIRS];
-	int count = at > end ? -1 : fx_conntrack_pairs(at, end, pairs);
+	int count = at > end ? -1 : fx_conntrack_pairs(at, end, c->inside, pairs);
 
 	c->malformed += count < 0;
 	for (int i = 0; i < count; i++) {

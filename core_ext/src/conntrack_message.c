@@ -129,7 +129,24 @@ static int is_same_end(const fx_addr *a, fx_u16 port_a, const fx_addr *b, fx_u16
 	return port_a == port_b && !memcmp(a, b, sizeof(*a));
 }
 
-int fx_conntrack_pairs(const fx_u8 *at, const fx_u8 *end, struct fx_nat_pair *out)
+/*
+ * Both ends are inside, and neither sees the other's address: each view becomes a packet from one device to the other,
+ * which is on no wire.
+ */
+static int hairpin(const struct fx_packet *before, const struct fx_packet *after,
+		   struct fx_nat_pair *out)
+{
+	struct fx_packet direct = *before;
+
+	direct.dst_addr = after->dst_addr;
+	direct.dst_port = after->dst_port;
+	out[0] = (struct fx_nat_pair){ *after, direct, FX_NAT_SERVERS };
+	out[1] = (struct fx_nat_pair){ *before, direct, FX_NAT_CLIENTS };
+	return 2;
+}
+
+int fx_conntrack_pairs(const fx_u8 *at, const fx_u8 *end, const struct fx_inside *inside,
+		       struct fx_nat_pair *out)
 {
 	struct fx_packet before, after; /* the first packet as it comes and as it goes */
 	struct fields entry;
@@ -146,6 +163,9 @@ int fx_conntrack_pairs(const fx_u8 *at, const fx_u8 *end, struct fx_nat_pair *ou
 		!is_same_end(&before.dst_addr, before.dst_port, &after.dst_addr, after.dst_port);
 	if (!is_source && !is_target)
 		return 0;
+	if (is_source && is_target && fx_inside_has(inside, &before.src_addr) &&
+	    fx_inside_has(inside, &after.dst_addr))
+		return hairpin(&before, &after, out);
 	out[0] = (struct fx_nat_pair){ .outer = after, .inner = before };
 	if (!is_target) /* masquerading: outside is where it goes */
 		return 1;

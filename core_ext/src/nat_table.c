@@ -19,6 +19,7 @@ struct mapping {
 	fx_u32 next; /* of a free one or of the queue */
 	fx_u32 reading; /* the last one that has put it */
 	fx_u8 is_used;
+	fx_u8 view; /* enum fx_nat_view */
 };
 
 struct index_entry {
@@ -154,6 +155,8 @@ int fx_nat_put(struct fx_nat_table *t, const struct fx_nat_pair *pair)
 		t->counts.mappings++;
 	}
 	m->is_used = 1;
+	t->counts.hairpins += (fx_u64)(pair->view != FX_NAT_OUTSIDE) - (m->view != FX_NAT_OUTSIDE);
+	m->view = (fx_u8)pair->view;
 	m->outer[0] = pair->outer.src_addr;
 	m->outer[1] = pair->outer.dst_addr;
 	m->outer_tail = tail.forward;
@@ -212,6 +215,7 @@ static void drop(struct fx_nat_table *t, fx_u32 slot)
 		}
 	}
 	t->index[hole] = (struct index_entry){ 0, 0 };
+	t->counts.hairpins -= t->mappings[slot].view != FX_NAT_OUTSIDE;
 	t->mappings[slot].is_used = 0;
 	t->mappings[slot].next = t->free_first;
 	t->free_first = slot;
@@ -252,7 +256,7 @@ void fx_nat_sweep(struct fx_nat_table *t, fx_i64 now_ns)
 }
 
 int fx_nat_translate(const struct fx_nat_table *t, const struct fx_flow_tail *tail, fx_u32 hash,
-		     struct fx_packet *p)
+		     int inside, struct fx_packet *p)
 {
 	const struct mapping *m;
 	int end;
@@ -261,6 +265,8 @@ int fx_nat_translate(const struct fx_nat_table *t, const struct fx_flow_tail *ta
 	if (end < 0)
 		return 0;
 	m = &t->mappings[t->index[at].slot_plus_1 - 1];
+	if (inside && m->view == FX_NAT_OUTSIDE)
+		return 0;
 	p->src_addr = m->inner[end];
 	p->dst_addr = m->inner[!end];
 	if (p->proto == FX_PROTO_ICMP || p->proto == FX_PROTO_ICMP6) {
@@ -269,7 +275,9 @@ int fx_nat_translate(const struct fx_nat_table *t, const struct fx_flow_tail *ta
 		p->src_port = (fx_u16)(m->inner_tail >> (end ? 16 : 0));
 		p->dst_port = (fx_u16)(m->inner_tail >> (end ? 0 : 16));
 	}
-	return 1;
+	return FX_NAT_TRANSLATED | (end ? FX_NAT_ANSWERS : 0) |
+	       (m->view == FX_NAT_OUTSIDE ? 0 : FX_NAT_HAIRPIN) |
+	       (m->view == FX_NAT_CLIENTS ? FX_NAT_IS_CLIENTS : 0);
 }
 
 void fx_nat_counts_read(const struct fx_nat_table *t, struct fx_nat_counts *out)

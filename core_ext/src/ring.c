@@ -154,7 +154,7 @@ static uint8_t *put_tag_back(uint8_t *frame, const struct tpacket3_hdr *h)
 }
 
 /* How the card would cut it, or did: GRO and TSO of TCP, USO of UDP. */
-static uint32_t segment_bytes_of(const uint8_t *frame)
+static uint16_t segment_bytes_of(const uint8_t *frame)
 {
 	struct virtio_net_hdr v;
 	uint8_t kind;
@@ -171,6 +171,7 @@ static uint32_t segment_bytes_of(const uint8_t *frame)
 void fx_ring_take(struct fx_ring *ring, struct fx_frame *frame)
 {
 	const struct tpacket3_hdr *h = (const void *)ring->at;
+	const struct sockaddr_ll *address = (const void *)(ring->at + ADDRESS_AT);
 	uint8_t *bytes = ring->at + begin_of(ring, h);
 	uint32_t before = begin_of(ring, h) - h->tp_mac;
 
@@ -179,6 +180,7 @@ void fx_ring_take(struct fx_ring *ring, struct fx_frame *frame)
 	frame->iface = ring->iface;
 	frame->linktype = ring->linktype;
 	frame->segment_bytes = segment_bytes_of(ring->at + h->tp_mac);
+	frame->way = address->sll_pkttype == PACKET_OUTGOING ? FX_WAY_OUT : FX_WAY_IN;
 	if (h->tp_status & TP_STATUS_VLAN_VALID && ring->linktype == FX_LINKTYPE_ETHERNET &&
 	    frame->captured_bytes >= LINK_ADDRESSES) {
 		bytes = put_tag_back(bytes, h);

@@ -5,6 +5,7 @@
 #include "flow_columns.h"
 #include "flow_table.h"
 #include "fx/source.h"
+#include "inside.h"
 
 /* What fx_stream_next() does when it is called again. */
 enum fx_stream_phase {
@@ -86,7 +87,7 @@ void fx_stream_unshunt_all(struct fx_stream *s);
 
 /* Both sides of a gateway (stream_sides.c), where sides is not NULL. */
 
-enum { FX_FRAGMENTED = 64 };
+enum { FX_FRAGMENTED = 64, FX_SIDES_PORTS = 64 };
 
 /* Addresses of a datagram whose first fragment was translated: later ones have no ports to be found by. */
 struct fx_fragmented {
@@ -94,21 +95,38 @@ struct fx_fragmented {
 	fx_addr inner[2];
 	fx_i64 time_ns;
 	fx_u8 proto;
+	fx_u8 how; /* bits of enum fx_nat_how */
+};
+
+/* The packets of a block that ..., a bit each. */
+struct fx_block_sides {
+	fx_u64 forged; /* came from outside in the name of an address that is inside */
+	fx_u64 far; /* show the connection as the outside does */
+	fx_u64 hairpin; /* of a connection that this machine leads back inside */
+	fx_u64 knows_sender; /* of these: the sender's MAC is the device's own, else the receiver's is */
 };
 
 struct fx_sides {
 	fx_u64 outside; /* bits of the ports' numbers */
 	struct fx_conntrack *conntrack; /* NULL = nothing is translated */
 	fx_u64 seen_twice, translated;
+	struct fx_block_sides block;
+	struct fx_inside inside;
+	fx_forged forged[FX_SIDES_PORTS];
 	struct fx_fragmented fragmented[FX_FRAGMENTED];
 };
 
+static inline int fx_is_among(fx_u64 ports, fx_u32 number)
+{
+	return number < FX_SIDES_PORTS && ports >> number & 1;
+}
+
 /* What the block's packets of the outside are inside: before they are looked up. */
 void fx_stream_translate(struct fx_stream *s);
-/* Whether the packet of a flow was, or will be, counted on the other side; takes from it what only the inside knows. */
-int fx_stream_is_seen_twice(struct fx_stream *s, fx_u32 slot, int side, struct fx_packet *p);
+/* Whether a packet of a flow was, or will be, counted on the other side; takes from it what only that side knows. */
+int fx_stream_is_seen_twice(struct fx_stream *s, fx_u32 slot, int side, fx_u32 i);
 /* A flow has begun with this packet. */
-void fx_stream_choose_side(struct fx_stream *s, fx_u32 slot, const struct fx_packet *p);
+void fx_stream_choose_side(struct fx_stream *s, fx_u32 slot, fx_u32 i);
 void fx_stream_close_sides(struct fx_stream *s);
 
 /* Interval rows of the tick's list. */

@@ -207,8 +207,8 @@ FX_INLINE enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i, con
 			return step;
 		side = fx_flow_side(&t->flows[slot], p, &probe->tail);
 		if (two_sides)
-			fx_stream_choose_side(s, slot, p);
-	} else if (two_sides && fx_stream_is_seen_twice(s, slot, side, &s->packets[i])) {
+			fx_stream_choose_side(s, slot, i);
+	} else if (two_sides && fx_stream_is_seen_twice(s, slot, side, i)) {
 		return FX_STEP_SEEN_TWICE;
 	}
 	if (fx_likely(p->wire_segments == 1))
@@ -321,7 +321,8 @@ FX_INLINE enum fx_step take_block(struct fx_stream *s, fx_batch *b, struct sums 
 
 	for (; s->block_at < s->block_count; s->block_at++) {
 		const struct fx_packet *p = &s->packets[s->block_at];
-		int row = some_rows && wants_row(s, p);
+		const int forged = two_sides && s->sides->block.forged >> s->block_at & 1;
+		int row = some_rows && !forged && wants_row(s, p);
 
 		if (fx_unlikely(p->time_ns >= s->limit_ns)) {
 			if (s->is_tick_open) {
@@ -341,8 +342,10 @@ FX_INLINE enum fx_step take_block(struct fx_stream *s, fx_batch *b, struct sums 
 		}
 		if (fx_unlikely(row && fx_batch_room(b, FX_PACKETS) == s->row_count))
 			return FX_STEP_BATCH_FULL;
-		if (fx_unlikely(p->ip_version && s->sample_max != UINT32_MAX &&
-				is_shed(s, s->block_at))) {
+		if (two_sides && fx_unlikely(forged)) {
+			s->stats.packets += p->wire_segments - 1;
+		} else if (fx_unlikely(p->ip_version && s->sample_max != UINT32_MAX &&
+				       is_shed(s, s->block_at))) {
 			s->stats.packets_shed += p->wire_segments;
 			s->stats.packets += p->wire_segments - 1;
 		} else if (fx_likely(p->ip_version)) {

@@ -82,13 +82,13 @@ static int translates(const struct fx_nat_table *t, const struct fx_hash_key *ke
 	struct fx_flow_tail tail = fx_flow_tail_make(&outer);
 	fx_u32 hash =
 		(fx_u32)(fx_flow_hash(&outer.src_addr, &outer.dst_addr, tail.forward, key) >> 32);
-	int known = fx_nat_translate(t, &tail, hash, &outer);
+	int known = fx_nat_translate(t, &tail, hash, 0, &outer);
 
 	if (known && !is_same(&outer, &inner)) {
 		fprintf(stderr, "translated into another packet\n");
 		failures++;
 	}
-	return known;
+	return !!known;
 }
 
 /* Both directions, and that neither is what it was before. */
@@ -234,13 +234,15 @@ static void put_tuple(struct message *m, int type, const char *source, const cha
 	finish(m, tuple);
 }
 
+static struct fx_inside inside;
+
 static int read_exactly(const fx_u8 *octets, fx_u32 length, struct fx_nat_pair *pairs)
 {
 	fx_u8 *copy = malloc(length + 1); /* so that one octet too many is noticed */
 	int count;
 
 	memcpy(copy, octets, length);
-	count = fx_conntrack_pairs(copy, copy + length, pairs);
+	count = fx_conntrack_pairs(copy, copy + length, &inside, pairs);
 	free(copy);
 	return count;
 }
@@ -248,6 +250,87 @@ static int read_exactly(const fx_u8 *octets, fx_u32 length, struct fx_nat_pair *
 #define CLIENT "\x0a\x00\x00\x02"
 #define GATEWAY "\xcb\x00\x71\x01"
 #define SERVER "\xc6\x33\x64\x07"
+
+static int view(const struct message *m, struct fx_nat_pair *pairs, const struct fx_hash_key *key,
+		int which, int back)
+{
+	struct fx_nat_table *t = fx_nat_table_new(4, key);
+	struct fx_packet p;
+	struct fx_flow_tail tail;
+	int how;
+
+	expect((fx_u64)read_exactly(m->octets, m->length, pairs), 2, "led back: two views");
+	for (int i = 0; i < 2; i++)
+		fx_nat_put(t, &pairs[i]);
+	p = back ? turned(pairs[which].outer) : pairs[which].outer;
+	tail = fx_flow_tail_make(&p);
+	how = fx_nat_translate(
+		t, &tail, (fx_u32)(fx_flow_hash(&p.src_addr, &p.dst_addr, tail.forward, key) >> 32),
+		1, &p);
+	fx_nat_table_free(t);
+	return how;
+}
+
+/* A device that reaches another one by the gateway's outer address. */
+static void check_hairpin(const struct fx_hash_key *key)
+{
+	const fx_network ours = { { [10] = 0xff, 0xff, 10 }, 96 + 8 };
+	struct message led_back = { .length = 0 };
+	struct fx_nat_pair pairs[FX_CONNTRACK_PAIRS];
+
+	put_tuple(&led_back, CTA_TUPLE_ORIG, CLIENT, GATEWAY, 5000, 8080);
+	put_tuple(&led_back, CTA_TUPLE_REPLY, "\x0a\x00\x00\x09", "\x0a\x00\x00\x01", 80, 20002);
+	read_exactly(led_back.octets, led_back.length, pairs);
+	expect(pairs[0].view, FX_NAT_OUTSIDE, "nobody is known to be inside");
+
+	expect((fx_u64)fx_inside_set(&inside, &ours, 1), 0, "a network");
+	read_exactly(led_back.octets, led_back.length, pairs);
+	for (int i = 0; i < 2; i++) {
+		expect(pairs[i].inner.src_addr.octets[15], 2, "from the client");
+		expect(pairs[i].inner.dst_addr.octets[15], 9, "to the server");
+		expect(pairs[i].inner.src_port, 5000, "the client's port");
+		expect(pairs[i].inner.dst_port, 80, "the server's port");
+	}
+	expect((fx_u64)view(&led_back, pairs, key, 0, 0), FX_NAT_TRANSLATED | FX_NAT_HAIRPIN,
+	       "to the server");
+	expect((fx_u64)view(&led_back, pairs, key, 0, 1),
+	       FX_NAT_TRANSLATED | FX_NAT_HAIRPIN | FX_NAT_ANSWERS, "from the server");
+	expect((fx_u64)view(&led_back, pairs, key, 1, 0),
+	       FX_NAT_TRANSLATED | FX_NAT_HAIRPIN | FX_NAT_IS_CLIENTS, "from the client");
+	expect((fx_u64)view(&led_back, pairs, key, 1, 1),
+	       FX_NAT_TRANSLATED | FX_NAT_HAIRPIN | FX_NAT_IS_CLIENTS | FX_NAT_ANSWERS,
+	       "to the client");
+	inside.count = 0;
+}
+
+static void check_inside(void)
+{
+	const fx_network networks[] = {
+		{ { [10] = 0xff, 0xff, 192, 168, 77, 9 },
+		  96 + 24 }, /* what is beyond the bits is nothing */
+		{ { 0x20, 0x01, 0x0d, 0xb8, 0, 0x77 }, 64 },
+		{ { [10] = 0xff, 0xff, 203, 0, 113, 1 }, 128 },
+	};
+	const fx_network absurd = { { 0 }, 129 };
+	fx_addr a = { { [10] = 0xff, 0xff, 192, 168, 77, 20 } };
+	struct fx_inside many = { 0 };
+
+	expect((fx_u64)fx_inside_set(&many, networks, 3), 0, "networks");
+	expect((fx_u64)fx_inside_has(&many, &a), 1, "of the first network");
+	a.octets[14] = 78;
+	expect((fx_u64)fx_inside_has(&many, &a), 0, "of its neighbour");
+	a = (fx_addr){ { 0x20, 0x01, 0x0d, 0xb8, 0, 0x77, [15] = 5 } };
+	expect((fx_u64)fx_inside_has(&many, &a), 1, "by IPv6");
+	a.octets[7] = 1;
+	expect((fx_u64)fx_inside_has(&many, &a), 0, "the next /64");
+	memcpy(&a, networks[2].address, sizeof(a));
+	expect((fx_u64)fx_inside_has(&many, &a), 1, "one address alone");
+	a.octets[15]++;
+	expect((fx_u64)fx_inside_has(&many, &a), 0, "the one beside it");
+	expect(fx_inside_set(&many, &absurd, 1) < 0, 1, "too many bits");
+	expect(fx_inside_set(&many, networks, FX_INSIDE_MAX + 1) < 0, 1, "too many networks");
+	expect(many.count, 3, "what is refused changes nothing");
+}
 
 static void check_messages(void)
 {
@@ -298,5 +381,7 @@ int main(void)
 	check_full_table(&key);
 	check_readings(&key);
 	check_messages();
+	check_hairpin(&key);
+	check_inside();
 	return failures != 0;
 }

@@ -4,12 +4,13 @@ import contextlib
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from fortress_core import (
     Conntrack,
+    Forged,
     NatState,
     StreamOptions,
     Tap,
@@ -105,6 +106,7 @@ class Seen:
     outcome: Outcome | None = None
     nat: NatState | None = None
     shunted: int = 0  # packets that the tap counted
+    forged: tuple[Forged, ...] = ()  # of each port
 
     def flows(self, proto: int) -> list[tuple[str, int, str, int, int, int]]:
         """Originator and its port, responder and its port, packets each way: in order."""
@@ -126,10 +128,11 @@ def both_sides(
     translated: bool = True,
     conntrack: Conntrack | None = None,
     tap: Tap | None = None,
+    inside: Sequence[str] = (),
 ) -> Iterator[Seen]:
     """Capture `lan` and `wan` of the gateway in one stream while the body makes traffic.
 
-    A tap looks at `lan` alone.
+    A tap looks at `lan` alone; `inside` are the networks there, nothing where they are not told.
     """
     seen = Seen()
     with contextlib.ExitStack() as stack:
@@ -139,6 +142,8 @@ def both_sides(
                 conntrack = stack.enter_context(open_conntrack())
         stream = stack.enter_context(open_live(ports, options=options))
         stream.outside([WAN], conntrack)
+        if inside:
+            stream.inside(inside)
         if tap:
             stream.shunt(tap.map_fds)
             attach_tap(ports[LAN], tap.program_fd_for(ports[LAN].linktype))
@@ -156,6 +161,7 @@ def both_sides(
             reader.join(timeout=30)
             assert not reader.is_alive(), "the stream did not stop"
             seen.nat, seen.shunted = stream.nat(), stream.shunt_stats().packets
+            seen.forged = stream.forged(LAN), stream.forged(WAN)
 
 
 def listening(namespace: Namespace, kind: int, address: str, port: int) -> socket.socket:

@@ -228,8 +228,7 @@ def test_what_cannot_be_translated_with_is_refused(gateway: Gateway, conntrack: 
         with Path("/dev/null").open("rb") as file, pytest.raises(ConntrackError, match="no socket"):
             stream.outside([0], Conntrack(file.fileno()))
         stream.outside([0], conntrack)
-        with pytest.raises(ConntrackError, match="knows its sides already"):
-            stream.outside([0], None)
+        stream.outside([], None)  # what faces outside may change
 
 
 def test_a_socket_may_not_be_opened_without_the_capability() -> None:

@@ -141,6 +141,21 @@ typedef struct {
 	char reason[96]; /* why not */
 } fx_nat_stats;
 
+/* A network: `bits` of the address count; IPv4 as ::ffff:a.b.c.d, with 96 bits more. */
+typedef struct {
+	uint8_t address[16];
+	uint32_t bits;
+} fx_network;
+
+/* Packets of a port that came from outside in the name of an address inside: they are in no flow and in no row. */
+typedef struct {
+	uint64_t packets;
+	int64_t last_ns; /* of the last one, as all that follows */
+	uint8_t src_addr[16];
+	uint8_t dst_addr[16];
+	uint64_t src_mac; /* of the frame */
+} fx_forged;
+
 int fx_abi_version(void);
 const char *fx_last_error(void);
 
@@ -229,10 +244,18 @@ int fx_conntrack_open(void);
 int fx_conntrack_ask(int fd);
 /*
  * Counts a connection through this gateway once, though ports of both its sides are captured: `ports` has a bit for
- * each number of a port that faces outside. Translated ones are found by conntrack; -1 = there is no translation. To be
- * called before the stream is read; the stream takes a copy of the descriptor.
+ * each number of a port that faces outside. Translated ones are found by conntrack; -1 = by the socket that it has, or
+ * there is no translation. The stream takes a copy of the descriptor. Called again, between two batches, when another
+ * port faces outside: flows in progress are counted where their first packet was seen.
  */
 int fx_stream_outside(fx_stream *stream, uint64_t ports, int conntrack_fd);
+/*
+ * Which networks are inside, our own addresses included: what comes in on a port that faces outside in the name of one
+ * of these is forged. After fx_stream_outside(), as often as they change.
+ */
+int fx_stream_inside(fx_stream *stream, const fx_network *networks, int count);
+/* What a port saw of that; zeros without fx_stream_inside(). */
+void fx_stream_forged(const fx_stream *stream, int port, fx_forged *out);
 /* Goes on with another conntrack socket, between two batches. */
 int fx_stream_conntrack(fx_stream *stream, int conntrack_fd);
 void fx_stream_nat_read(const fx_stream *stream, fx_nat_stats *out);

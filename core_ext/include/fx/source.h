@@ -20,9 +20,13 @@ struct fx_frame {
 	uint32_t wire_bytes;
 	uint16_t iface;
 	uint16_t linktype; /* LINKTYPE_ number of the pcap registry */
-	uint32_t
+	uint16_t
 		segment_bytes; /* payload of each packet that a super-frame was on the wire; 0 = one packet */
+	uint16_t way; /* enum fx_way */
 };
+
+/* Which way a frame went, where the source knows. */
+enum fx_way { FX_WAY_UNKNOWN, FX_WAY_IN, FX_WAY_OUT /* this machine sent it */ };
 
 struct fx_source_stats {
 	uint64_t kernel_drops;
