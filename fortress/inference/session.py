@@ -46,7 +46,7 @@ class Session:
         recipe = entry.recipe
         self.width = len(recipe.features)
         self.steps = recipe.steps
-        self._session = _open(entry.onnx, entry.path)
+        self._session = open_session(entry.onnx, entry.path)
         self._ports = _ports(self._session, recipe, entry.path)
         self.outputs = tuple(self._ports.outputs)
         self._bindings: dict[tuple[int, int], Binding] = {}
@@ -160,7 +160,7 @@ class Session:
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-def _open(onnx: bytes, path: Path) -> Any:
+def open_session(onnx: bytes, path: Path) -> Any:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it calls home and writes into the home folder
     import onnxruntime  # slow to import, and only those who run a model need it
 
