@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fortress_core.af_xdp import XdpPort as XdpPort
     from fortress_core.af_xdp import open_xdp as open_xdp
     from fortress_core.af_xdp import open_xdp_port as open_xdp_port
+    from fortress_core.af_xdp import put_together as put_together
     from fortress_core.af_xdp import xdp_refusal as xdp_refusal
     from fortress_core.bpf_object import BpfError as BpfError
     from fortress_core.bpf_object import BpfObject as BpfObject
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 
 # Which module has a name. The block above tells the type checker the same (a test compares them).
 _HOMES: Final = {
-    "af_xdp": ("XdpPort", "open_xdp", "open_xdp_port", "xdp_refusal"),
+    "af_xdp": ("XdpPort", "open_xdp", "open_xdp_port", "put_together", "xdp_refusal"),
     "bpf_object": ("BpfError", "BpfObject", "bpf_available"),
     "capture": (
         *("CaptureError", "Damage", "ShuntStats", "Stream", "StreamOptions", "StreamStats"),

@@ -3,23 +3,27 @@
 
 Opening a port needs CAP_NET_RAW, CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and CAP_IPC_LOCK or a
 limit of locked memory (LimitMEMLOCK=) as large as its frames; reading it needs nothing. All of a
-port is descriptors: who may open it hands them to who may not.
+port is descriptors: who may open it hands them to who may not (`XdpPort.fds`, `put_together`).
 """
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fortress_core._native import ffi, lib
+from fortress_core.closing import Closing
 from fortress_core.live import RING_BUDGET_BYTES, PortError
 
 if TYPE_CHECKING:
+    from fortress_core.bpf_object import BpfObject
     from fortress_core.capture import Stream, StreamOptions
 
+Mode = Literal["native", "generic"]
 FRAMES_LEAST: Final = 16384  # of each queue: a reader has to wait for its processor at times
+FRAMES_FEW: Final = 1024  # where the limit of locked memory leaves no more: losses are likely
 
 _REMEDIES: Final = {
     errno.EPERM: "let `fortress guard` open it, or run with CAP_NET_RAW, CAP_BPF and CAP_NET_ADMIN",
@@ -61,16 +65,18 @@ class XdpQueue:
 
 
 @dataclass(slots=True)
-class XdpPort:
+class XdpPort(Closing):
     """All queues of an interface, and what its frames' way to them hangs on (`link_fd`)."""
 
     queues: tuple[XdpQueue, ...]
     link_fd: int
-    mode: Literal["native", "generic"]
+    mode: Mode
 
     @property
     def fds(self) -> tuple[int, ...]:
-        """The descriptors that whoever reads the port needs copies of, the link's last."""
+        """The descriptors that whoever reads the port needs copies of: three of each queue, the
+        map's, and the link's.
+        """
         return (
             *(fd for q in self.queues for fd in (q.fd, q.memory_fd, q.look_fd)),
             *{q.map_fd for q in self.queues},
@@ -89,17 +95,6 @@ class XdpPort:
                 os.close(fd)
         self.queues, self.link_fd = (), -1
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def xdp_refusal(interface: str) -> str:
     """Why AF_XDP may not have the interface, "" where it may; needs no capability."""
@@ -107,12 +102,32 @@ def xdp_refusal(interface: str) -> str:
     return "" if code == 0 else _words()
 
 
+def put_together(queues: Sequence[XdpQueue], mode: Mode, fds: Sequence[int]) -> XdpPort:
+    """The port that another process took apart: its queues, and copies of its `fds` in order.
+
+    ValueError when these are not as many as the queues need; the copies are the port's now.
+    """
+    if not queues or len(fds) != 3 * len(queues) + 2:
+        raise ValueError(f"{len(fds)} descriptors for {len(queues)} queues")
+    whole = tuple(
+        replace(q, fd=fds[at], memory_fd=fds[at + 1], look_fd=fds[at + 2], map_fd=fds[-2])
+        for at, q in zip(range(0, len(fds), 3), queues, strict=False)
+    )
+    return XdpPort(whole, fds[-1], mode)
+
+
 def open_xdp_port(
-    interface: str, *, frames: int | None = None, budget_bytes: int = RING_BUDGET_BYTES
+    interface: str,
+    *,
+    frames: int | None = None,
+    budget_bytes: int = RING_BUDGET_BYTES,
+    program: "BpfObject | None" = None,
 ) -> XdpPort:
     """A port on every queue of an interface, in its driver and without copies where that can be.
 
-    `frames` are the places of each queue, a power of two; as many as the budget has if it is None.
+    `frames` are the places of each queue, a power of two; if it is None as many as the budget has,
+    and the limit of locked memory. `program` is the object `xsk`, loaded before, for who may load
+    none any more; its map serves one interface.
     Raises PortError, then nothing is left open: where the interface has an address, a route or a
     master, where capabilities are missing, where the frames would take more than the budget.
     """
@@ -121,19 +136,18 @@ def open_xdp_port(
     name = os.fsencode(interface)
     _check(lib.fx_xsk_check(name))
     queues = _check(lib.fx_xsk_queues(name))
-    frames = _frames(interface, queues, frames, budget_bytes)
+    places = _frames(interface, queues, frames, budget_bytes)
     native = ffi.new("fx_xsk_port[]", queues)
     port = XdpPort((), -1, "native")
     try:
-        for number in range(queues):
-            _check(lib.fx_xsk_port_open(name, number, frames, ffi.addressof(native, number)))
-            port.queues += (_queue(native[number]),)
+        while not _open_queues(port, native, name, places, last=bool(frames)):
+            places //= 2
         generic = ffi.new("int *")
-        with BpfObject.load("xsk") as loaded:
+        with nullcontext(program) if program else BpfObject.load("xsk") as loaded:
             sockets = os.dup(loaded.map_fd("sockets"))
             port.queues = tuple(replace(queue, map_fd=sockets) for queue in port.queues)
-            program = loaded.program_fd("fortress_xsk")
-            port.link_fd = _check(lib.fx_xsk_attach(native, program, generic))
+            program_fd = loaded.program_fd("fortress_xsk")
+            port.link_fd = _check(lib.fx_xsk_attach(native, program_fd, generic))
         port.mode = "generic" if generic[0] else "native"
     except BpfError as error:
         port.close()
@@ -171,6 +185,20 @@ def open_xdp(
     return stream_over(
         source[0], options, batch_packets, packet_columns, flow_columns, interval_columns
     )
+
+
+def _open_queues(port: XdpPort, native: Any, name: bytes, frames: int, *, last: bool) -> bool:
+    """Gives the port all of its queues; False where so much memory cannot be locked, and fewer
+    frames may do unless this is the last attempt.
+    """
+    for number in range(len(native)):
+        code = lib.fx_xsk_port_open(name, number, frames, ffi.addressof(native, number))
+        if code == -errno.ENOBUFS and frames > FRAMES_FEW and not last:
+            port.close()
+            return False
+        _check(code)
+        port.queues += (_queue(native[number]),)
+    return True
 
 
 def _queue(native: Any) -> XdpQueue:

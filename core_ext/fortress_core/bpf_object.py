@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any, Self
 
 from fortress_core import _native
+from fortress_core.closing import Closing
 
 _bpf: ModuleType | None
 try:
@@ -71,7 +72,7 @@ def check(code: int, remedies: Mapping[int, str] = {}) -> int:
     raise BpfError(words, remedies.get(-code) or _REMEDIES.get(-code, ""), -code)
 
 
-class BpfObject:
+class BpfObject(Closing):
     """A loaded object file: its programs and maps live until it is closed."""
 
     def __init__(self, pointer: Any, name: str) -> None:
@@ -123,12 +124,6 @@ class BpfObject:
         pointer, self._pointer = self._pointer, None
         if pointer is not None:
             extension().lib.fx_bpf_close(pointer)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _open(self) -> Any:
         if self._pointer is None:

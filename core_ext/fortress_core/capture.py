@@ -4,10 +4,10 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from fortress_core._native import ffi, lib
+from fortress_core.closing import Closing
 from fortress_core.conntrack import Conntrack, NatState, check, nat_state, port_bits
 from fortress_core.flows import Batch, new_batch
 from fortress_core.live import Port, PortState, native_ports, port_error, port_states
@@ -101,7 +101,7 @@ class ShuntStats:
     lost_packets: int
 
 
-class Stream:
+class Stream(Closing):
     """Iterates over batches; the batch is one object whose memory each step writes anew."""
 
     def __init__(self, source: Any, options: StreamOptions, batch: Batch) -> None:
@@ -221,17 +221,6 @@ class Stream:
             ffi.release(self._stream)
             ffi.release(self._source)
             self._stream = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _open(self) -> Any:
         if self._stream is None:

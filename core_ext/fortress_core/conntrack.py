@@ -9,10 +9,10 @@ import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from fortress_core._native import ffi, lib
+from fortress_core.closing import Closing
 from fortress_core.refusal import Refusal
 
 _REMEDIES: Final = {
@@ -29,7 +29,7 @@ class ConntrackError(Refusal):
 
 
 @dataclass(slots=True)
-class Conntrack:
+class Conntrack(Closing):
     """A socket that the kernel tells of connections; a stream that reads it has its own copy."""
 
     fd: int
@@ -46,17 +46,6 @@ class Conntrack:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True, slots=True)

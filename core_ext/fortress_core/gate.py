@@ -13,6 +13,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final, Literal, Self
 
 from fortress_core.bpf_object import BpfError, BpfObject, check, extension
+from fortress_core.closing import Closing
 
 Kind = Literal["addr", "prefix", "mac"]
 Mode = Literal["native", "generic"]
@@ -108,7 +109,7 @@ class GateEntry:
             raise ValueError(f"{self.key}: {self.until_boot_ns} is no time")
 
 
-class Gate:
+class Gate(Closing):
     """The loaded gate; for one thread. What is attached stays when the process dies.
 
     Entries end in the kernel; `sweep()`, called now and then, makes their room free again and lets
@@ -233,12 +234,6 @@ class Gate:
     def leave(self) -> None:
         """Close, but leave the program on its interfaces: entries go on until they are over."""
         self._attached.clear()
-        self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

@@ -9,10 +9,10 @@ import errno
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from fortress_core._native import ffi, lib
+from fortress_core.closing import Closing
 from fortress_core.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class PortError(Refusal):
 
 
 @dataclass(slots=True)
-class Port:
+class Port(Closing):
     """A packet socket bound to an interface, with its ring; `fanout` names its group of rings."""
 
     fd: int
@@ -58,17 +58,6 @@ class Port:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True, slots=True)

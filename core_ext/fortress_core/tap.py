@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from fortress_core._native import lib
 from fortress_core.bpf_object import BpfError, BpfObject
+from fortress_core.closing import Closing
 
 if TYPE_CHECKING:
     from fortress_core.live import Port
@@ -26,7 +27,7 @@ _PORTS: Final = 65536
 _WHOLE_BYTES: Final = 2 * _PORTS // 8  # UDP's bits, then TCP's: include/fx/shunt.h
 
 
-class Tap:
+class Tap(Closing):
     """The loaded program and its maps; they live until it is closed and nobody else has them."""
 
     def __init__(self, loaded: BpfObject) -> None:
@@ -75,12 +76,6 @@ class Tap:
     def close(self) -> None:
         """Give program and maps back; what is attached or duplicated lives on."""
         self._loaded.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from fortress.devices.policy import MEANINGS, told, when_told
 
 if TYPE_CHECKING:
     from fortress.devices.table import Device
-    from fortress.respond.messages import DeviceStanding
+    from fortress.respond.answers import DeviceStanding
 
 WIDTHS = {"name": 17, "mac": 17, "address": 15, "policy": 13, "seen": 10}  # 80 columns
 UNKNOWN = "?"

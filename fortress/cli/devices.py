@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from fortress.config import Settings
     from fortress.devices.policy import DeviceRule
     from fortress.devices.table import Device
+    from fortress.respond.answers import DeviceStanding
     from fortress.respond.client import GuardClient
-    from fortress.respond.messages import DeviceStanding
 
 _ANY = "02:00:00:00:00:00"  # stands for the device until it is found
 

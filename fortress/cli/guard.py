@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fortress.cli.options import Commands, add_command, add_json
 
 if TYPE_CHECKING:
-    from fortress.respond.messages import GuardStatus
+    from fortress.respond.answers import GuardStatus
 
 RUN = """\
 Run the guard: it owns the nftables tables `fortress`, keeps what is blocked in

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A socket that hears what DHCPv4 clients say, and nothing else: the kernel filters for it."""
+"""A socket that hears what DHCPv4 clients say, and nothing else: the kernel filters for it.
+
+The filter is locked before the first packet can come, so that the socket can be handed to a
+process that may hear nothing else.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import socket
 import struct
 from collections.abc import Iterator
 
 from fortress.devices.dhcp import DhcpTold, parse_dhcp
 
-_ETH_P_IP, _SO_ATTACH_FILTER, _OUTGOING = 0x0800, 26, 4
+_ETH_P_IP, _SO_ATTACH_FILTER, _SO_LOCK_FILTER, _OUTGOING = 0x0800, 26, 44, 4
 _MOST_BYTES, _MOST_READS, _RECEIVE_BYTES = 1536, 256, 1 << 18
 # Classic BPF over the IPv4 header (a datagram socket's data begins there), linux/filter.h: UDP,
 # no later fragment, to port 67; anything else is cut to nothing.
@@ -30,22 +35,28 @@ _FILTER = (
 def open_dhcp_port() -> socket.socket:
     """The socket, of all interfaces; PermissionError without CAP_NET_RAW."""
     kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-    port = socket.socket(socket.AF_PACKET, kind, socket.htons(_ETH_P_IP))
+    port = socket.socket(socket.AF_PACKET, kind, 0)  # of no protocol yet: deaf
     try:
         code = b"".join(struct.pack("=HBBI", *one) for one in _FILTER)
         held = ctypes.create_string_buffer(code, len(code))
         program = struct.pack("HL", len(_FILTER), ctypes.addressof(held))
         port.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        port.setsockopt(socket.SOL_SOCKET, _SO_LOCK_FILTER, 1)
         port.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
-        for _ in range(_MOST_READS):  # what came before the filter
-            try:
-                port.recv(_MOST_BYTES)
-            except BlockingIOError:
-                break
+        _hear_everywhere(port)
     except BaseException:
         port.close()
         raise
     return port
+
+
+def _hear_everywhere(port: socket.socket) -> None:
+    """Binds to IPv4 on all interfaces; Python's own bind() wants the name of one."""
+    address = struct.pack("HHiHBB8s", socket.AF_PACKET, socket.htons(_ETH_P_IP), 0, 0, 0, 0, b"")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.bind(port.fileno(), address, len(address)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def heard(port: socket.socket) -> Iterator[tuple[DhcpTold, str]]:

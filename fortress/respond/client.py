@@ -13,27 +13,29 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fortress.errors import GuardError
 from fortress.respond import channel, messages
-from fortress.respond.block import Block, Origin, Outcome, Standing
-from fortress.respond.guard_settings import SOCKET
-from fortress.respond.messages import (
+from fortress.respond.answers import (
     ConntrackAsked,
     DeviceList,
     DeviceStanding,
+    DhcpOpened,
     Explanation,
     FeedLoaded,
-    Group,
     GuardEvent,
     GuardFacts,
     GuardStatus,
+    MirrorFacts,
     Notes,
     PortFacts,
-    Request,
     StandingList,
     Subscribed,
 )
+from fortress.respond.block import Block, Origin, Outcome, Standing
+from fortress.respond.guard_settings import SOCKET
+from fortress.respond.messages import Group, Request
 from fortress.respond.plain import Misread, read
 
 if TYPE_CHECKING:
+    from fortress_core.af_xdp import XdpPort
     from fortress_core.conntrack import Conntrack
     from fortress_core.live import Port
 
@@ -120,21 +122,14 @@ class GuardClient:
     ) -> PortGrant:
         """A port on the interface, opened by the guard; close what the grant holds."""
         asked = messages.OpenPort(interface, ring_bytes, tap, fanout)
-        plain, fds = self._ask_with_fds(asked)
-        try:
-            facts = read(PortFacts, plain)
-            if len(fds) != (1 if facts.tap_reason else 4):
-                raise Misread(f"{len(fds)} descriptors came")
-        except Misread as error:
-            channel.close_all(fds)
-            raise GuardError(f"the guard's answer makes no sense: {error}", _GONE) from error
+        facts, fds = self._granted(asked, PortFacts, 1, 4)
         from fortress_core.live import Port
 
         port = Port(
             fds[0], facts.interface, facts.ifindex, facts.linktype, facts.ring_bytes, facts.fanout
         )
-        if facts.tap_reason:
-            return PortGrant(port, None, None, facts.tap_reason)
+        if len(fds) == 1:
+            return PortGrant(port, None, None, facts.tap_reason or "none came")
         return PortGrant(port, fds[1], (fds[2], fds[3]), "")
 
     def open_conntrack(self) -> Conntrack:
@@ -142,17 +137,32 @@ class GuardClient:
 
         Its reader may not ask: `ask_conntrack` does, on this connection, which is to be kept.
         """
-        plain, fds = self._ask_with_fds(messages.OpenConntrack())
-        try:
-            read(ConntrackAsked, plain)
-            if len(fds) != 1:
-                raise Misread(f"{len(fds)} descriptors came")
-        except Misread as error:
-            channel.close_all(fds)
-            raise GuardError(f"the guard's answer makes no sense: {error}", _GONE) from error
+        _, fds = self._granted(messages.OpenConntrack(), ConntrackAsked, 1)
         from fortress_core.conntrack import Conntrack
 
         return Conntrack(fds[0])
+
+    def open_mirror(self, interface: str, ring_bytes: int) -> XdpPort:
+        """A mirror port, opened by the guard, whose frames its reader alone sees; the caller closes
+        it, and then the interface is as before.
+        """
+        facts, fds = self._granted(messages.OpenMirror(interface, ring_bytes), MirrorFacts)
+        from fortress_core.af_xdp import XdpQueue, put_together
+
+        queues = [
+            XdpQueue(-1, -1, -1, q.ifindex, q.queue, q.frames, q.frame_bytes, -1, facts.interface)
+            for q in facts.queues
+        ]
+        try:
+            return put_together(queues, facts.mode, fds)
+        except ValueError as error:
+            channel.close_all(fds)
+            raise GuardError(f"the guard's answer makes no sense: {error}", _GONE) from error
+
+    def open_dhcp(self) -> socket.socket:
+        """A socket for fortress.devices.dhcp_port.heard; the caller closes it."""
+        _, fds = self._granted(messages.OpenDhcp(), DhcpOpened, 1)
+        return socket.socket(fileno=fds[0])
 
     def ask_conntrack(self) -> None:
         """Have the whole table sent to the socket that this connection was given."""
@@ -208,6 +218,17 @@ class GuardClient:
         try:
             return read(answer, plain)
         except Misread as error:
+            raise GuardError(f"the guard's answer makes no sense: {error}", _GONE) from error
+
+    def _granted(self, request: Request, facts: type[T], *fds: int) -> tuple[T, list[int]]:
+        """The facts and as many descriptors as one of these numbers; any when none is named."""
+        plain, came = self._ask_with_fds(request)
+        try:
+            if fds and len(came) not in fds:
+                raise Misread(f"{len(came)} descriptors came")
+            return read(facts, plain), came
+        except Misread as error:
+            channel.close_all(came)
             raise GuardError(f"the guard's answer makes no sense: {error}", _GONE) from error
 
     def _ask_with_fds(self, request: Request) -> tuple[object, list[int]]:

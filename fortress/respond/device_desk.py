@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from fortress.devices.policy import DeviceRule, told, when_told
 from fortress.devices.schedule import BoxZone, in_force, next_change_s
 from fortress.errors import GuardError
+from fortress.respond.answers import DeviceList, DeviceStanding, GuardEvent
 from fortress.respond.block import parse_target
 from fortress.respond.device_rules import Lan, Restricted
 from fortress.respond.device_tables import DeviceTables
 from fortress.respond.ledger import Clocks
-from fortress.respond.messages import DeviceList, DeviceStanding, GuardEvent, SetDevices
+from fortress.respond.messages import SetDevices
 from fortress.respond.never_block import ALWAYS, NeverBlock, Spared
 from fortress.respond.spared import from_session
 

@@ -14,6 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fortress.errors import GuardError
+from fortress.respond.answers import (
+    Explanation,
+    FeedLoaded,
+    GuardEvent,
+    GuardStatus,
+    Note,
+    Notes,
+    StandingList,
+)
 from fortress.respond.audit import Audit
 from fortress.respond.backend import Backend, Change, Desired, Entry, Feed, Place
 from fortress.respond.block import MOST_SECONDS, Target, parse_target
@@ -21,18 +30,7 @@ from fortress.respond.feed_shelf import FeedShelf
 from fortress.respond.guard_settings import GuardSettings
 from fortress.respond.judge import Asker, Judge, check_origin
 from fortress.respond.ledger import Clocks, Held, Ledger, Terms, entries_of
-from fortress.respond.messages import (
-    Add,
-    Explanation,
-    FeedLoaded,
-    GuardEvent,
-    GuardStatus,
-    LoadFeed,
-    Note,
-    Notes,
-    Remove,
-    StandingList,
-)
+from fortress.respond.messages import Add, LoadFeed, Remove
 from fortress.respond.never_block import NeverBlock, Spared, spare
 from fortress.respond.telling import Teller
 from fortress.verdict import Action

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from fortress.errors import GuardError
+from fortress.respond.answers import Note
 from fortress.respond.block import MOST_SECONDS, MOST_WHY, SITE_BITS, Target, parse_target
 from fortress.respond.budget import Budget
 from fortress.respond.guard_settings import GuardSettings
 from fortress.respond.ledger import Clocks, Held, Terms
-from fortress.respond.messages import Add, Group, Note
+from fortress.respond.messages import Add, Group
 from fortress.respond.never_block import NeverBlock, Spared, spare
 from fortress.respond.spared import from_session
 from fortress.verdict import Action

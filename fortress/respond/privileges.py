@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
@@ -63,6 +64,18 @@ def confine(writable: Iterable[Path]) -> tuple[str, ...]:
     loading = held & 1 << CAP_PERFMON
     _set_capabilities(sum(1 << bit for bit in KEPT) | loading)
     return (*told, *(name for name, bit in _NAMES.items() if bit in KEPT))
+
+
+def allow_locked_memory(bytes_: int) -> None:
+    """Raises the limit of locked memory, in which frames of mirror ports lie, to so much; to what
+    the unit allows (LimitMEMLOCK=) where this process may not raise that.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (bytes_, bytes_))
+        return
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (most, most))
 
 
 def settle() -> None:

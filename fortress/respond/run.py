@@ -18,10 +18,12 @@ from fortress.respond.guard_settings import GuardSettings
 from fortress.respond.nft_rules import Layout
 from fortress.respond.nftables import NftBackend
 from fortress.respond.port_grants import PortGrants
-from fortress.respond.privileges import confine, settle
+from fortress.respond.privileges import allow_locked_memory, confine, settle
 from fortress.respond.serve import Means, Server
 from fortress.respond.watch import WorldWatch
 from fortress.respond.xdp import XdpBackend
+
+MIRROR_BYTES = 1 << 30  # as much as capture.ring_mib may say
 
 
 def run_guard(settings: GuardSettings) -> None:
@@ -32,6 +34,7 @@ def run_guard(settings: GuardSettings) -> None:
     lock = _lock(settings.state / "guard.lock")
     try:
         with _listen(settings) as listener:
+            allow_locked_memory(MIRROR_BYTES)
             confined = confine(folders)
             with PortGrants(settings.capture) as grants:
                 backends = _backends(settings)

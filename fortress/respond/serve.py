@@ -17,18 +17,19 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 from fortress.errors import GuardError
-from fortress.respond import channel, conntrack, messages
+from fortress.respond import answers, channel, conntrack, messages
+from fortress.respond.answers import GuardEvent, GuardFacts
 from fortress.respond.backend import Backend
 from fortress.respond.device_desk import DeviceDesk
 from fortress.respond.device_file import DeviceFile
 from fortress.respond.device_tables import DeviceTables
 from fortress.respond.guard import Guard
 from fortress.respond.judge import Asker
-from fortress.respond.messages import GuardEvent, GuardFacts, Request
+from fortress.respond.messages import Request
 from fortress.respond.nftables import NftBackend
 from fortress.respond.peers import admit
 from fortress.respond.plain import Misread
-from fortress.respond.port_grants import ConntrackGrant, PortGrants
+from fortress.respond.port_grants import ConntrackGrant, Granted, PortGrants
 from fortress.respond.watch import TableWatch, WorldWatch
 
 MOST_CONNECTIONS = 64
@@ -233,20 +234,17 @@ class Server:
     def _hear(self, connection: _Connection) -> None:
         """One message and its answer; what is malformed is answered, and the connection closed."""
         most = self._guard.settings.limits.message_mib << 20
+        fds: list[int] = []
         try:
-            data, fds = channel.receive(connection.socket, most)
-            channel.close_all(fds)
+            data, strange = channel.receive(connection.socket, most)
+            channel.close_all(strange)
             if not data:
                 self._hang_up(connection)
                 return
-            request = messages.decode_request(data)
-            if isinstance(request, messages.OpenPort):
-                self._grant_port(request, connection)
-                return
-            if isinstance(request, messages.OpenConntrack):
-                self._grant_conntrack(connection)
-                return
-            answer = messages.encode_answer(self._answer(request, connection))
+            answered = self._answer(messages.decode_request(data), connection)
+            if isinstance(answered, Granted):
+                fds, answered = answered.fds, answered.facts
+            answer = messages.encode_answer(answered)
         except (channel.Malformed, Misread) as error:
             what = error.what if isinstance(error, GuardError) else str(error)
             remedy = error.remedy if isinstance(error, GuardError) else "see docs/respond.md"
@@ -263,7 +261,9 @@ class Server:
         except Exception:  # a defect of ours must not end the blocking of others
             traceback.print_exc()
             answer = messages.encode_refusal("the guard failed at this", "see its log, report it")
-        if not self._send(connection, answer):
+        sent = self._send(connection, answer, fds)
+        channel.close_all(fds)
+        if not sent:
             self._hang_up(connection)
 
     def _answer(self, request: Request, connection: _Connection) -> object:
@@ -292,29 +292,24 @@ class Server:
                 return replace(told, troubles=(*told.troubles, *self._devices.troubles))
             case messages.Subscribe():
                 connection.subscribed = True
-                return messages.Subscribed()
+                return answers.Subscribed()
             case messages.AskConntrack():
                 connection.conntrack.ask()
-                return messages.ConntrackAsked()
-            case messages.Hello() | messages.OpenPort() | messages.OpenConntrack():  # granted apart
+                return answers.ConntrackAsked()
+            case messages.OpenPort():
+                return self._granted("open_port", self._means.grants.port(request), asker)
+            case messages.OpenMirror():
+                return self._granted("open_mirror", self._means.grants.mirror(request), asker)
+            case messages.OpenDhcp():
+                return self._granted("open_dhcp", self._means.grants.dhcp(), asker)
+            case messages.OpenConntrack():
+                return self._granted("open_conntrack", connection.conntrack.open(), asker)
+            case messages.Hello():
                 return self._facts(asker)
 
-    def _grant_port(self, asked: messages.OpenPort, connection: _Connection) -> None:
-        facts, fds = self._means.grants.open(asked)
-        try:
-            told: dict[str, object] = {"interface": asked.interface, "tap": not facts.tap_reason}
-            self._guard.audit.write("open_port", [told], connection.asker.name)
-            if not self._send(connection, messages.encode_answer(facts), fds):
-                self._hang_up(connection)
-        finally:
-            channel.close_all(fds)
-
-    def _grant_conntrack(self, connection: _Connection) -> None:
-        fd = connection.conntrack.open()
-        self._guard.audit.write("open_conntrack", [{}], connection.asker.name)
-        answer = messages.encode_answer(messages.ConntrackAsked())
-        if not self._send(connection, answer, [fd]):
-            self._hang_up(connection)
+    def _granted(self, act: str, granted: Granted, asker: Asker) -> Granted:
+        self._guard.audit.write(act, [granted.told], asker.name)
+        return granted
 
     def _facts(self, asker: Asker) -> GuardFacts:
         role = "operator" if asker.operator else "agent"

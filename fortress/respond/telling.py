@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 
+from fortress.respond.answers import GuardEvent, Note
 from fortress.respond.audit import Audit
 from fortress.respond.judge import Asker
 from fortress.respond.ledger import Clocks, Held
-from fortress.respond.messages import Add, GuardEvent, Note
+from fortress.respond.messages import Add
 
 _MOST_EVENTS = 20  # of the refusals of one request
 _MOST_TEXT = 128

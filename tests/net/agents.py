@@ -110,10 +110,19 @@ class Site:
             return bool(client.hello())
         return False
 
+    def client(self) -> GuardClient:
+        """A connection to the guard, of an operator."""
+        return GuardClient(self.guard, session="")
+
     def blocked(self) -> set[str]:
         """What the guard holds."""
-        with GuardClient(self.guard, session="") as client:
+        with self.client() as client:
             return {one.target for one in client.blocks()}
+
+    def audit(self, act: str) -> list[dict[str, Any]]:
+        """The guard's audit lines of an act."""
+        lines = map(json.loads, (self.folder / "guard.jsonl").read_text().splitlines())
+        return [line for line in lines if line["act"] == act]
 
     def stop(self, agent: subprocess.Popen[str]) -> str:
         """What the agent said on standard error, having been asked to stop."""

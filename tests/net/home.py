@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fortress.devices.policy import DeviceRule, parse_policy, parse_window
-from fortress.respond.messages import DeviceStanding
+from fortress.respond.answers import DeviceStanding
 from tests.net.guarded import FORTRESS, Gateway, environment_without_session, plug, until
 from tests.net.namespace import Namespace, new_namespace
 

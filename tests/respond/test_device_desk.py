@@ -11,6 +11,7 @@ import pytest
 from fortress.devices.policy import DeviceRule, Policy, parse_window
 from fortress.devices.schedule import BoxZone
 from fortress.errors import GuardError
+from fortress.respond.answers import GuardEvent
 from fortress.respond.audit import Audit
 from fortress.respond.device_desk import MOST_RULES, DeviceDesk, Surroundings
 from fortress.respond.device_file import DeviceFile
@@ -18,7 +19,7 @@ from fortress.respond.device_rules import Lan, Restricted, rebuilt
 from fortress.respond.device_tables import DeviceTables
 from fortress.respond.judge import Asker
 from fortress.respond.ledger import Clocks
-from fortress.respond.messages import GuardEvent, SetDevices, decode_request, encode_request
+from fortress.respond.messages import SetDevices, decode_request, encode_request
 from fortress.respond.never_block import NeverBlock, spare
 from fortress.respond.plain import Misread
 

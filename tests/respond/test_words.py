@@ -96,6 +96,8 @@ REQUESTS = [
     messages.Status(),
     messages.Subscribe(),
     messages.OpenPort("eth0", 1 << 20, False, 3),
+    messages.OpenMirror("span0", 64 << 20),
+    messages.OpenDhcp(),
     messages.OpenConntrack(),
     messages.AskConntrack(),
 ]

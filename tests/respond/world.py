@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from fortress.errors import GuardError
+from fortress.respond.answers import GuardEvent
 from fortress.respond.backend import Change, Desired, Entry, Feed, Place
 from fortress.respond.block import Target, parse_target
 from fortress.respond.guard import Guard
 from fortress.respond.guard_settings import GuardSettings
 from fortress.respond.judge import Asker
 from fortress.respond.ledger import Clocks
-from fortress.respond.messages import Add, Group, GuardEvent
+from fortress.respond.messages import Add, Group
 from fortress.respond.never_block import Spared, spare
 from fortress.verdict import Action
 

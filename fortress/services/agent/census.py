@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 WRITE_EVERY_S = 5.0
 NAMES_EVERY_S = 60.0
+DHCP_EVERY_S = 30.0  # until somebody opens a socket for what DHCP clients say
 MOST_A_TICK = 64  # sightings of one tick that are looked at; a flood tells nothing more
 _WAITING = 1024
 _WAIT_S = 0.5
@@ -78,7 +79,7 @@ class Census:
 
     def __enter__(self) -> Census:
         if self._settings.devices.enabled:
-            self._dhcp = _dhcp_port()
+            self._dhcp = _dhcp_port(self._settings.respond.guard)
             self._thread.start()
         return self
 
@@ -93,12 +94,16 @@ class Census:
 
     def _run(self) -> None:
         log, chosen = logger("census"), self._settings.devices
+        dhcp_due_s = time.monotonic() + DHCP_EVERY_S
         try:
             with DeviceWatch(self.table, chosen.leases, chosen.interfaces) as watch:
                 keeper = _Keeper(self._settings, self.table)
                 try:
                     while not self._stop.is_set():
                         keeper.keep()
+                        if self._dhcp is None and time.monotonic() >= dhcp_due_s:
+                            dhcp_due_s = time.monotonic() + DHCP_EVERY_S
+                            self._dhcp = _dhcp_port(self._settings.respond.guard)
                         self._look(watch)
                         trouble = "; ".join(filter(None, (*watch.troubles, keeper.trouble)))
                         if trouble and trouble != self.trouble:
@@ -132,12 +137,16 @@ class Census:
                 self.table.see(mac, now_ns, address if known else "", interface)
 
 
-def _dhcp_port() -> socket.socket | None:
-    """What hears DHCP clients, None where this process may not: then leases alone name devices."""
-    try:
+def _dhcp_port(guard: str) -> socket.socket | None:
+    """What hears DHCP clients, from the guard, else by our own capability; None where neither may:
+    then leases alone name devices.
+    """
+    if guard:
+        with suppress(GuardError), GuardClient(guard, session="", wait_s=2.0) as client:
+            return client.open_dhcp()
+    with suppress(PermissionError):
         return open_dhcp_port()
-    except PermissionError:
-        return None
+    return None
 
 
 class _Keeper:

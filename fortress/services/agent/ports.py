@@ -26,6 +26,7 @@ from fortress_core import (
     open_xdp_port,
     ring_share,
 )
+from fortress_core.af_xdp import FRAMES_LEAST
 
 from fortress.errors import FortressError, GuardError, InputError
 from fortress.respond.client import GuardClient, PortGrant
@@ -191,9 +192,11 @@ class Mirror(Ports):
 
     source = "af_xdp"
 
-    def __init__(self, interfaces: Sequence[str], ring_bytes: int) -> None:
-        choice = Choice("own", "AF_XDP was asked for: every frame of the mirror port comes here")
-        super().__init__(choice, interfaces, ring_bytes, None)
+    def __init__(
+        self, choice: Choice, interfaces: Sequence[str], ring_bytes: int, guard: Path | None
+    ) -> None:
+        why = f"AF_XDP was asked for: the mirror port's frames come here alone; {choice.why}"
+        super().__init__(Choice(choice.opener, why), interfaces, ring_bytes, guard)
         self._ring_bytes = ring_bytes
         self._xdp: XdpPort | None = None
 
@@ -201,10 +204,20 @@ class Mirror(Ports):
         """The port; CaptureError says why there is none."""
         (name,) = self.interfaces
         try:
-            self._xdp = open_xdp_port(name, budget_bytes=self._ring_bytes)
-        except PortError as error:
+            self._xdp = self._opened_mirror(name)
+        except (PortError, FortressError) as error:
             raise _refused(name, error) from error
+        frames = self._xdp.queues[0].frames
+        if frames < FRAMES_LEAST:
+            why = f"{self.choice.why}; its limit of locked memory (LimitMEMLOCK=) leaves room for"
+            self.choice = Choice(self.choice.opener, f"{why} {frames} frames a queue only")
         return self._xdp
+
+    def _opened_mirror(self, name: str) -> XdpPort:
+        if self.choice.opener == "guard" and self._guard is not None:
+            with GuardClient(self._guard, session="", wait_s=GUARD_WAIT_S) as client:
+                return client.open_mirror(name, self._ring_bytes)
+        return open_xdp_port(name, budget_bytes=self._ring_bytes)
 
     def look(self, stream: Stream) -> tuple[PortState, ...]:
         """How the port does."""

@@ -91,12 +91,12 @@ def run(watch: Watch, settings: Settings) -> None:
         stack.enter_context(alone(settings.state_dir, sockets, interfaces))
         pipeline = _pipeline(settings)
         ports = _ports(settings, interfaces, guard)
-        choice = ports.choice
         stack.callback(ports.close)
         archive = _archive(settings, stack)
         flow_lines = watch.flow_lines or settings.eve.flows
         columns = (*(archive.columns if archive else ()), *(LINE_COLUMNS if flow_lines else ()))
         stream = stack.enter_context(_stream(settings, pipeline, ports, columns))
+        choice = ports.choice
         board = Board(version("fortress"))
         asides = _asides(settings, interfaces)
         outputs = Outputs(
@@ -205,11 +205,10 @@ def _signals(stop: Event, reload: Event) -> Iterator[None]:
 
 def _ports(settings: Settings, interfaces: Sequence[str], guard: Path | None) -> Ports:
     ring_bytes = settings.capture.ring_mib << 20
-    if settings.capture.source != "af_xdp":
-        return Ports(choose(guard), interfaces, ring_bytes, guard)
-    if len(interfaces) > 1:
+    is_mirror = settings.capture.source == "af_xdp"
+    if is_mirror and len(interfaces) > 1:
         raise UsageError("capture.source: af_xdp watches one interface, a mirror port")
-    return Mirror(interfaces, ring_bytes)
+    return (Mirror if is_mirror else Ports)(choose(guard), interfaces, ring_bytes, guard)
 
 
 def _pipeline(settings: Settings) -> Pipeline:
