@@ -8,6 +8,7 @@ not named here is an error: a recipe says all or nothing.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,6 +82,16 @@ class Recipe:
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_name(text: str) -> bool:
+    """Whether a model may be called so; it is a folder's name."""
+    return re.fullmatch(_NAME, text) is not None
+
+
+def is_version(text: str) -> bool:
+    """Whether a version may be called so; it is a folder's name."""
+    return re.fullmatch(_VERSION, text) is not None
 
 
 def read_recipe(path: Path) -> Recipe:

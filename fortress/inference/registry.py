@@ -1,82 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry: finds models in a folder, verifies them, and hands out those that may be used.
+"""The registry: finds models in folders, verifies them, and hands out those that may be used.
 
-A model is a folder with `model.toml`, `card.md` and one .onnx file. It is refused (ModelRejected)
-unless its size is within bounds, its sha256 is the recipe's, the features it wants are exactly the
-ones this program computes, and its graph is made of known operators of the standard domains only,
-whole in one file.
+    <root>/<model>/<version>/   model.toml, card.md, one .onnx, variants/, figures/, statement.json
+                                and statement.sig: who vouches for all of it
+    <state>/<model>             names the version in use (state.py)
+    <shipped>/<model>/          the models that ship, pinned by sha256 in the package (shipped.py)
+
+A model is refused (ModelRejected) unless its files are those that a trusted publisher signed or
+the package pins, the features it wants are exactly the ones this program computes, and its graph is
+made of known operators, whole in one file. The bytes that were checked are the bytes that are used.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
 
-from fortress.inference.families import check_features
-from fortress.inference.onnx_file import MalformedModel, read_content
-from fortress.inference.recipe import Calibration, Recipe, read_recipe
+from fortress.inference import shipped as pins
+from fortress.inference.checks import check_content, check_model
+from fortress.inference.entry import SHIPPED, Listing, ModelEntry
+from fortress.inference.files import MAX_FILE_BYTES, read_bounded
+from fortress.inference.recipe import MAX_RECIPE_BYTES, is_name, is_version, parse_recipe
 from fortress.inference.rejection import ModelRejected
+from fortress.inference.shelf import Publication, add_version
+from fortress.inference.signing import PrivateKey, PublicKey
+from fortress.inference.state import read_chosen
+from fortress.inference.statement import Statement, list_files, read_statement
+from fortress.inference.watch import Watch
 
-_T = TypeVar("_T")
-
-MAX_MODEL_BYTES = 16 << 20  # a forest of 250,000 nodes takes 9.6 MB; ours are far smaller
-
-# What skl2onnx and torch emit for trees, small networks and recurrent ones; newest opset by domain.
-MAX_OPSETS = {"": 22, "ai.onnx.ml": 5}
-OPERATORS = {
-    "": frozenset({
-        "Abs", "Add", "ArgMax", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "Div",
-        "Equal", "Exp", "Expand", "Flatten", "Gather", "Gemm", "Greater", "Identity", "LSTM",
-        "Less", "Log", "LogSoftmax", "MatMul", "Max", "Min", "Mul", "Neg", "Not", "Pow",
-        "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape", "Sigmoid", "Slice",
-        "Softmax", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze", "Where",
-    }),
-    "ai.onnx.ml": frozenset({
-        "Normalizer", "Scaler", "TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor",
-    }),
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ModelEntry:
-    """A verified model: its recipe, the folder it lies in and the bytes of its graph."""
-
-    recipe: Recipe
-    folder: Path
-    onnx: bytes
-
-    @property
-    def path(self) -> Path:
-        """Where the graph lies."""
-        return self.folder / self.recipe.file
-
-    def threshold(self, name: str = "risk") -> float:
-        """The recipe's threshold of that name. Raises ModelRejected ("recipe")."""
-        return self._named("threshold", self.recipe.thresholds, name)
-
-    def calibration(self, name: str = "risk") -> Calibration:
-        """The recipe's calibration table of that name. Raises ModelRejected ("recipe")."""
-        return self._named("calibration", self.recipe.calibrations, name)
-
-    def _named(self, table: str, values: Mapping[str, _T], name: str) -> _T:
-        if name not in values:
-            raise ModelRejected("recipe", self.folder / "model.toml", f"{table}.{name} is missing")
-        return values[name]
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A line of the registry's list; `problem` says why the model is refused, "" if it is not."""
-
-    name: str
-    version: str
-    folder: Path
-    size_bytes: int
-    problem: str
+__all__ = [
+    "SHIPPED", "Listing", "ModelEntry", "Registry", "check_content", "check_model", "read_draft",
+    "shipped_models",
+]  # fmt: skip
 
 
 def shipped_models() -> Path:
@@ -91,119 +48,226 @@ def shipped_models() -> Path:
     return Path(__file__).resolve().parents[2] / "models"
 
 
-class Registry:
-    """The models in one folder."""
+def read_draft(folder: Path, name: str = "") -> ModelEntry:
+    """The model in a folder that nobody has signed yet, checked in all else; it may be published,
+    never used.
 
-    def __init__(self, root: Path | None = None) -> None:
+    `name` is what it must be called (default: the folder's name). Raises ModelRejected.
+    """
+    list_files(folder)
+    return _read(folder, name or folder.resolve().name, None, "")
+
+
+class Registry:
+    """The models in one folder, with those that ship behind them."""
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        state: Path | None = None,
+        trusted: Iterable[PublicKey] = (),
+        shipped: Path | None = None,
+    ) -> None:
+        """Without `root` there are the models that ship, without `state` no version is in use but
+        those.
+        """
         self.root = shipped_models() if root is None else root
+        self.state = state
+        self.trusted = tuple(trusted)
+        self._shipped = shipped_models() if shipped is None else shipped
 
     def names(self) -> tuple[str, ...]:
-        """Folders that hold a recipe, sorted."""
-        return tuple(sorted(path.parent.name for path in self.root.glob("*/model.toml")))
+        """The names of all models, sorted."""
+        found = {path.parent.name for path in self._shipped.glob("*/model.toml")}
+        found |= {path.parent.name for path in self.root.glob("*/model.toml")}
+        found |= {path.parent.parent.name for path in self.root.glob("*/*/model.toml")}
+        return tuple(sorted(name for name in found if is_name(name)))
+
+    def versions(self, name: str) -> tuple[str, ...]:
+        """The versions of a model that were published, the oldest first."""
+        found = (path.parent.name for path in (self.root / name).glob("*/model.toml"))
+        return tuple(sorted(filter(is_version, found), key=version_order))
+
+    def current(self, name: str) -> str:
+        """The version in use, SHIPPED for the model that ships. Raises ModelRejected ("state")."""
+        return read_chosen(self.state, name).version
 
     def list(self) -> tuple[Listing, ...]:
-        """Every model with its version, and why it is refused if it is."""
-        return tuple(self._listing(name) for name in self.names())
+        """Every version of every model, and why it is refused if it is."""
+        return tuple(
+            self._listing(name, version)
+            for name in self.names()
+            for version in (*([SHIPPED] if self._ships(name) else []), *self.versions(name))
+        )
 
-    def load(self, name: str) -> ModelEntry:
-        """The verified model `name`. Raises ModelRejected with the reason."""
-        folder = self._folder(name)
-        recipe = read_recipe(folder / "model.toml")
-        if recipe.name != name:
-            raise ModelRejected(
-                "recipe", folder / "model.toml", f"name is {recipe.name!r}, not the folder's name"
-            )
-        path = folder / recipe.file
-        onnx = _read_bounded(path)
-        digest = hashlib.sha256(onnx).hexdigest()
-        if digest != recipe.sha256:
-            raise ModelRejected(
-                "sha256", path, f"sha256 is {digest}, the recipe says {recipe.sha256}"
-            )
-        check_model(onnx, recipe, folder)
-        return ModelEntry(recipe, folder, onnx)
+    def load(self, name: str, version: str | None = None) -> ModelEntry:
+        """The verified model `name`, of the version in use or another one.
 
-    def card(self, name: str) -> str:
-        """What the model is worth and what it cannot do, as Markdown. Raises ModelRejected
-        ("missing").
+        Raises ModelRejected with the reason.
         """
-        path = self._folder(name) / "card.md"
-        try:
-            return path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise ModelRejected("missing", path, "no such card") from None
+        if not is_name(name):
+            raise ModelRejected("missing", self.root / name, "is no name of a model")
+        if version is None:
+            version = self.current(name)
+        if version == SHIPPED:
+            folder = self._ships(name)
+            if folder is None:
+                raise self._missing(name)
+            pins.check(folder, name)
+            return _read(folder, name, None, SHIPPED)
+        folder = self._folder(name, version)
+        statement, key = self._statement(name, version)
+        for path in list_files(folder):
+            if path.endswith((".onnx", ".toml", ".md")) and path not in statement.files:
+                raise ModelRejected("signature", folder / path, "is not among the signed files")
+        return _read(folder, name, statement, key.id)
 
-    def _folder(self, name: str) -> Path:
-        if name not in self.names():
-            known = ", ".join(self.names()) or "none"
-            raise ModelRejected("missing", self.root / name, f"no such model (there: {known})")
-        return self.root / name
+    def load_usable(self, name: str) -> tuple[ModelEntry, tuple[ModelRejected, ...]]:
+        """The model in use, else the last one before it that is not refused, else the one that
+        ships; and why those in front of it were refused.
 
-    def _listing(self, name: str) -> Listing:
-        folder = self.root / name
-        version, size = "", 0
+        Raises ModelRejected when every one of them is refused.
+        """
+        refused: list[ModelRejected] = []
         try:
-            recipe = read_recipe(folder / "model.toml")
-            version = recipe.version
-            size = len(self.load(name).onnx)
+            chosen = read_chosen(self.state, name)
+            versions = (chosen.version, *chosen.before)
         except ModelRejected as rejected:
-            return Listing(name, version, folder, size, str(rejected))
-        return Listing(name, version, folder, size, "")
+            refused, versions = [rejected], ()
+        for version in dict.fromkeys((*versions, SHIPPED)):
+            try:
+                return self.load(name, version), tuple(refused)
+            except ModelRejected as rejected:
+                refused.append(rejected)
+        raise refused[0]
 
+    def verify(self, name: str, version: str | None = None) -> Statement | None:
+        """Return when every file of a version is what was signed; None for a model that ships.
 
-def check_model(onnx: bytes, recipe: Recipe, folder: Path) -> None:
-    """Return when the registry would take these bytes with this recipe: the last step of an export.
+        Raises ModelRejected.
+        """
+        entry = self.load(name, version)
+        for variant in entry.recipe.variants:
+            entry.graph(variant)
+        if entry.publisher == SHIPPED:
+            return None
+        statement, _ = self._statement(name, entry.recipe.version)
+        for path in statement.files:
+            statement.check(path, read_bounded(entry.folder / path, MAX_FILE_BYTES), entry.folder)
+        return statement
 
-    Raises ModelRejected.
-    """
-    if len(onnx) > MAX_MODEL_BYTES:
-        raise ModelRejected("size", folder / recipe.file, f"{len(onnx)} bytes > {MAX_MODEL_BYTES}")
-    path = folder / recipe.file
-    check_features(recipe, folder / "model.toml")
-    opset = check_content(onnx, path)
-    if opset != recipe.opset:
-        raise ModelRejected("opset", path, f"opset {opset}, the recipe says {recipe.opset}")
-    if len(onnx) != recipe.size_bytes:
-        raise ModelRejected("size", path, f"{len(onnx)} bytes, the recipe says {recipe.size_bytes}")
+    def watch(self, name: str, using: ModelEntry | None = None) -> Watch:
+        """A look-out for another version in use than `using`."""
+        return Watch(self.load, self.state, name, using)
 
+    def add(
+        self, folder: Path, key: PrivateKey, forced: str = "", how: Publication | None = None
+    ) -> str:
+        """Publish the draft in `folder`: signed, written beside and renamed; its version.
 
-def _read_bounded(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            onnx = file.read(MAX_MODEL_BYTES + 1)
-    except OSError as error:
-        raise ModelRejected("missing", path, f"cannot be read: {error.strerror}") from None
-    if len(onnx) > MAX_MODEL_BYTES:
-        raise ModelRejected("size", path, f"larger than {MAX_MODEL_BYTES} bytes")
-    return onnx
-
-
-def check_content(onnx: bytes, path: Path) -> int:
-    """The opset of the standard domain. Raises ModelRejected."""
-    try:
-        content = read_content(onnx)
-    except MalformedModel as error:
-        raise ModelRejected("malformed", path, f"is no ONNX model: {error}") from None
-    if content.external_tensors:
-        raise ModelRejected("external", path, "keeps weights in other files")
-    if content.functions or content.subgraphs:
-        raise ModelRejected("operator", path, "holds local functions or nested graphs")
-    for domain, version in content.opsets.items():
-        if version > MAX_OPSETS.get(domain, -1) or version < 1:
+        Readers see all of it or nothing, whenever this process is killed. Raises ModelRejected,
+        and OutputError when the disk does not take it; nothing has changed then.
+        """
+        if key.public not in self.trusted:
             raise ModelRejected(
-                "opset", path, f"opset {domain or 'ai.onnx'} {version} is not allowed"
+                "untrusted", folder, f"the key {key.public.id} is not among models.trusted"
             )
-    unknown = [
-        f"{domain or 'ai.onnx'}.{name}"
-        for domain, name in sorted(content.operators)
-        if name not in OPERATORS.get(domain, ()) or domain not in content.opsets
-    ]
-    if unknown:
-        raise ModelRejected("operator", path, f"operators not allowed: {_some(unknown)}")
-    return content.opsets.get("", 0)
+        how = how or Publication()
+        return add_version(self, read_draft(folder, how.name), key, forced, how)
+
+    def card(self, name: str, version: str | None = None) -> str:
+        """What the model is worth and what it cannot do, as Markdown. Raises ModelRejected."""
+        folder = self._place(name, version)
+        path = folder / "card.md"
+        return read_bounded(path, MAX_RECIPE_BYTES).decode("utf-8", "replace")
+
+    def _place(self, name: str, version: str | None) -> Path:
+        version = self.current(name) if version is None else version
+        if version == SHIPPED:
+            folder = self._ships(name) if is_name(name) else None
+            if folder is None:
+                raise self._missing(name)
+            return folder
+        return self._folder(name, version)
+
+    def _ships(self, name: str) -> Path | None:
+        """The folder of a model that ships; a folder without versions is one."""
+        for place in (self.root, self._shipped):
+            if (place / name / "model.toml").is_file():
+                return place / name
+        return None
+
+    def _folder(self, name: str, version: str) -> Path:
+        if not is_name(name) or name not in self.names():
+            raise self._missing(name)
+        if not is_version(version) or not (self.root / name / version).is_dir():
+            known = ", ".join(self.versions(name)) or "none"
+            raise ModelRejected(
+                "missing", self.root / name / version, f"no such version (there: {known})"
+            )
+        return self.root / name / version
+
+    def _statement(self, name: str, version: str) -> tuple[Statement, PublicKey]:
+        folder = self._folder(name, version)
+        statement, key = read_statement(folder, self.trusted)
+        if (statement.name, statement.version) != (name, version):
+            raise ModelRejected(
+                "signature", folder, f"was signed as {statement.name} {statement.version}"
+            )
+        return statement, key
+
+    def _missing(self, name: str) -> ModelRejected:
+        known = ", ".join(self.names()) or "none"
+        return ModelRejected("missing", self.root / name, f"no such model (there: {known})")
+
+    def _listing(self, name: str, version: str) -> Listing:
+        folder = self._place(name, version)
+        told, publisher, forced, size, published_s, problem = version, "", "", 0, 0, ""
+        try:
+            if version != SHIPPED:
+                statement, key = self._statement(name, version)
+                publisher, forced = key.id, statement.forced
+                published_s = statement.published_s
+            told = parse_recipe(_recipe_bytes(folder), folder / "model.toml").version
+            entry = self.load(name, version)
+            publisher, size = entry.publisher, len(entry.onnx)
+        except ModelRejected as rejected:
+            problem = str(rejected)
+        try:
+            current = self.current(name) == version
+        except ModelRejected:
+            current = False
+        return Listing(name, told, folder, size, problem, publisher, current, published_s, forced)
 
 
-def _some(words: Iterable[str], most: int = 4) -> str:
-    words = list(words)
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
+def version_order(version: str) -> tuple[tuple[int, int, str], ...]:
+    """A key that sorts versions as people do: 1.9.0 before 1.10.0."""
+    parts = re.findall(r"\d+|[^\d.+_-]+", version)
+    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts)
+
+
+def _recipe_bytes(folder: Path) -> bytes:
+    return read_bounded(folder / "model.toml", MAX_RECIPE_BYTES)
+
+
+def _read(folder: Path, name: str, statement: Statement | None, publisher: str) -> ModelEntry:
+    """The model in a folder, checked by itself and against what was signed."""
+    where, text = folder / "model.toml", _recipe_bytes(folder)
+    if statement is not None:
+        statement.check("model.toml", text, folder)
+    recipe = parse_recipe(text, where)
+    if recipe.name != name:
+        raise ModelRejected("recipe", where, f"name is {recipe.name!r}, not {name}")
+    if statement is not None and recipe.version != statement.version:
+        raise ModelRejected(
+            "recipe", where, f"version is {recipe.version!r}, not {statement.version}"
+        )
+    path = folder / recipe.file
+    onnx = read_bounded(path, MAX_FILE_BYTES)
+    if statement is not None:
+        statement.check(recipe.file, onnx, folder)
+    if pins.sha256(onnx) != recipe.sha256:
+        told = f"sha256 is {pins.sha256(onnx)}, the recipe says {recipe.sha256}"
+        raise ModelRejected("sha256", path, told)
+    check_model(onnx, recipe, folder)
+    return ModelEntry(recipe, folder, onnx, publisher)

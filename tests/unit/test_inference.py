@@ -18,6 +18,7 @@ from fortress.features import flow
 from fortress.features.collect import collect_flows
 from fortress.inference import FlowClassifier, ModelRejected, Registry
 from fortress.inference.onnx_file import MalformedModel, read_content
+from fortress.inference.registry import read_draft
 from tests.need import ROOT
 from tests.unit.test_features_flow import random_flows
 
@@ -27,7 +28,7 @@ Rewrite = Callable[[str], str]
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    """A registry with a copy of the shipped flow classifier."""
+    """A registry with a copy of the shipped flow classifier, to be spoilt as a draft."""
     shutil.copytree(ROOT / "models" / NAME, tmp_path / NAME)
     return Registry(tmp_path)
 
@@ -83,7 +84,7 @@ def graph(
 
 def refusal(registry: Registry) -> ModelRejected:
     with pytest.raises(ModelRejected) as caught:
-        FlowClassifier(registry.load(NAME))
+        FlowClassifier(read_draft(registry.root / NAME))
     return caught.value
 
 
@@ -110,10 +111,13 @@ def test_an_unknown_name_is_refused_and_known_ones_are_named(registry: Registry)
     assert caught.value.reason == "missing"
     with pytest.raises(ModelRejected, match="no such model"):
         registry.card("../flow-classifier")
+    with pytest.raises(ModelRejected, match="no name"):
+        registry.load("../flow-classifier")
 
 
-def test_an_empty_registry_lists_nothing(tmp_path: Path) -> None:
-    assert Registry(tmp_path / "nowhere").list() == ()
+def test_an_empty_registry_has_the_models_that_ship(tmp_path: Path) -> None:
+    assert Registry(tmp_path / "nowhere").list() == Registry().list()
+    assert Registry(tmp_path / "nowhere", shipped=tmp_path).list() == ()
 
 
 def test_a_changed_byte_of_the_graph_is_refused(registry: Registry) -> None:
@@ -123,8 +127,8 @@ def test_a_changed_byte_of_the_graph_is_refused(registry: Registry) -> None:
     path.write_bytes(model)
     assert refusal(registry).reason == "sha256"
     assert str(path) in str(refusal(registry))
-    (listing,) = registry.list()
-    assert "sha256" in listing.problem
+    listing = next(one for one in registry.list() if one.name == NAME)
+    assert "is not the model that ships" in listing.problem
     assert listing.version
 
 
@@ -199,7 +203,7 @@ def test_a_missing_graph_is_refused(registry: Registry) -> None:
 def test_a_graph_beyond_the_size_cap_is_refused_unread(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fortress.inference.registry.MAX_MODEL_BYTES", 1000)
+    monkeypatch.setattr("fortress.inference.registry.MAX_FILE_BYTES", 1000)
     assert refusal(registry).reason == "size"
 
 
@@ -224,6 +228,15 @@ def test_weights_in_another_file_are_refused_inside_an_attribute(registry: Regis
     tensor.external_data.add(key="location", value="weights.bin")
     put_model(registry, graph(value=tensor).SerializeToString())
     assert refusal(registry).reason == "external"
+
+
+def test_a_changed_model_that_nobody_signed_is_never_used(registry: Registry) -> None:
+    assert registry.load(NAME).publisher == "shipped"
+    rewrite_recipe(registry, lambda text: text.replace("risk = 0.7", "risk = 0.1"))
+    assert read_draft(registry.root / NAME).threshold() < 0.2, "nothing else is wrong with it"
+    with pytest.raises(ModelRejected) as caught:
+        registry.load(NAME)
+    assert caught.value.reason == "pin"
 
 
 def test_an_operator_of_somebody_else_is_refused(registry: Registry) -> None:

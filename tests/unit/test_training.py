@@ -10,6 +10,7 @@ import pytest
 from fortress.errors import InputError, ModelError, UsageError
 from fortress.features import flow
 from fortress.inference import Calibration, ModelEntry, ModelRejected, Recipe, Registry
+from fortress.inference.registry import read_draft
 from fortress.inference.session import Session
 from fortress.training import MODELS, train
 from fortress.training import evaluate as ev
@@ -120,12 +121,12 @@ def test_training_twice_gives_the_same_bytes() -> None:
     assert first == second
 
 
-def test_what_is_published_is_what_the_registry_loads(tmp_path: Path) -> None:
+def test_what_is_exported_is_what_the_registry_takes(tmp_path: Path) -> None:
     flows = some_flows()
     model = ev.fit(CANDIDATES[CHOSEN], flows, np.ones(len(flows), np.bool_))
     onnx = to_graph(model, WIDTH)
     publish(tmp_path / "m", onnx, table_of(recipe()), "# m\n", "m.onnx")
-    entry = Registry(tmp_path).load("m")
+    entry = read_draft(tmp_path / "m")
     assert entry.onnx == onnx
     assert entry.recipe.features == NAMES
     assert Registry(tmp_path).card("m") == "# m\n"

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A verified model, and a line of the registry's list."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from fortress.inference.checks import check_content
+from fortress.inference.files import MAX_FILE_BYTES, read_bounded
+from fortress.inference.recipe import Calibration, Recipe
+from fortress.inference.rejection import ModelRejected
+
+SHIPPED = "shipped"  # stands for the version of a model that ships where a version is named
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A verified model: its recipe, the folder it lies in and the bytes of its graph.
+
+    `publisher` is the id of the key that signed it, SHIPPED for a model that ships, "" for a draft
+    that nobody has signed.
+    """
+
+    recipe: Recipe
+    folder: Path
+    onnx: bytes
+    publisher: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where the graph lies."""
+        return self.folder / self.recipe.file
+
+    def graph(self, variant: str) -> bytes:
+        """The graph of a variant, checked as the main one was. Raises ModelRejected."""
+        other = self._named("variants", self.recipe.variants, variant)
+        path = self.folder / other.file
+        onnx = read_bounded(path, MAX_FILE_BYTES)
+        digest = hashlib.sha256(onnx).hexdigest()
+        if digest != other.sha256:
+            raise ModelRejected(
+                "sha256", path, f"sha256 is {digest}, the recipe says {other.sha256}"
+            )
+        check_content(onnx, path)
+        return onnx
+
+    def threshold(self, name: str = "risk") -> float:
+        """The recipe's threshold of that name. Raises ModelRejected ("recipe")."""
+        return self._named("threshold", self.recipe.thresholds, name)
+
+    def calibration(self, name: str = "risk") -> Calibration:
+        """The recipe's calibration table of that name. Raises ModelRejected ("recipe")."""
+        return self._named("calibration", self.recipe.calibrations, name)
+
+    def _named(self, table: str, values: Mapping[str, _T], name: str) -> _T:
+        if name not in values:
+            raise ModelRejected("recipe", self.folder / "model.toml", f"{table}.{name} is missing")
+        return values[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A line of the registry's list; `problem` says why the model is refused, "" if it is not.
+
+    `current` says whether it is the version in use, `published_s` when it was signed (Unix time).
+    """
+
+    name: str
+    version: str
+    folder: Path
+    size_bytes: int
+    problem: str
+    publisher: str = ""
+    current: bool = False
+    published_s: int = 0
+    forced: str = ""

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of a registry: read whole and bounded, written so that a kill leaves the old or the new."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from fortress.errors import OutputError
+from fortress.inference.rejection import ModelRejected
+
+MAX_FILE_BYTES = 16 << 20  # a forest of 250,000 nodes takes 9.6 MB; ours are far smaller
+LOCK_WAIT_S = 10.0
+_LOCK_POLL_S = 0.05
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The bytes of a regular file, not one more than `most` ever read.
+
+    Raises ModelRejected ("missing", "size"): a link, a pipe and a device are no files here.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        why = "is a link" if path.is_symlink() else f"cannot be read: {error.strerror}"
+        raise ModelRejected("missing", path, why) from None
+    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor, not a path
+        told = os.fstat(descriptor)
+        if not stat.S_ISREG(told.st_mode):
+            raise ModelRejected("missing", path, "is no regular file")
+        if told.st_size > most:
+            raise ModelRejected("size", path, f"{told.st_size} bytes, {most} are allowed")
+        try:
+            content = file.read(most + 1)
+        except OSError as error:
+            raise ModelRejected("missing", path, f"cannot be read: {error.strerror}") from None
+    if len(content) > most:  # it grew meanwhile
+        raise ModelRejected("size", path, f"more than {most} bytes")
+    return content
+
+
+def write_synced(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file that is not there yet and have it on the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor, not a path
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def replace_synced(path: Path, content: bytes) -> None:
+    """Put `content` in the place of the file at `path`, at once for whoever reads it.
+
+    Raises OSError; the old file then stays.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    try:
+        write_synced(part, content)
+        part.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+    """Be the only one that writes into `folder` while the block runs; the kernel ends the lock when
+    the process ends, however it does.
+
+    Raises OutputError when another one writes for longer than `wait_s`.
+    """
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        until_s = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until_s:
+                    raise OutputError(
+                        f"{folder}: another process has been writing for {wait_s:g} s; try again"
+                    ) from None
+                time.sleep(_LOCK_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)

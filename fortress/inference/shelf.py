@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Putting a version on the shelf: written beside under another name, on the disk, then renamed.
+
+Whatever the instant at which the writer is killed, a reader finds the version whole or not at all.
+What a killed writer left is swept by the next one, who holds the lock.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fortress.errors import OutputError
+from fortress.inference.entry import ModelEntry
+from fortress.inference.files import only_writer, sync_folder, write_synced
+from fortress.inference.rejection import ModelRejected
+from fortress.inference.signing import PrivateKey
+from fortress.inference.state import read_chosen
+from fortress.inference.statement import (
+    SIGNATURE,
+    STATEMENT,
+    Digest,
+    Statement,
+    read_files,
+    read_statement,
+    write_signature,
+)
+
+if TYPE_CHECKING:
+    from fortress.inference.registry import Registry
+
+KEEP = 5  # versions beside those in use and before it
+_PART, _GONE = ".part-", ".gone-"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """How a version is published: the name it must have ("" = its folder's), how many versions
+    stay, and what time it is (Unix time).
+    """
+
+    name: str = ""
+    keep: int = KEEP
+    clock_s: Callable[[], float] = time.time
+
+
+def add_version(
+    registry: Registry, draft: ModelEntry, key: PrivateKey, forced: str, how: Publication
+) -> str:
+    """Sign a draft and put it on the registry's shelf; its version. As Registry.add raises."""
+    home = registry.root / draft.recipe.name
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with only_writer(home):
+            _sweep(home)
+            _put(registry, draft, key, forced, how)
+            _prune(registry, draft.recipe.name, how.keep)
+    except OSError as error:
+        why = f"cannot be written: {error.strerror}; nothing was published"
+        raise OutputError(f"{home}: {why}") from None
+    return draft.recipe.version
+
+
+def _put(
+    registry: Registry, draft: ModelEntry, key: PrivateKey, forced: str, how: Publication
+) -> None:
+    name, version = draft.recipe.name, draft.recipe.version
+    home = registry.root / name
+    if (home / version).exists():
+        raise ModelRejected(
+            "exists", home / version, "is published already; a version never changes"
+        )
+    files = read_files(draft.folder)
+    digests = {path: Digest.of(content) for path, content in files.items()}
+    statement = Statement(name, version, digests, _now(registry, name, how), forced)
+    part = home / f"{_PART}{version}-{os.getpid()}"
+    try:
+        part.mkdir()
+        for folder in {(part / path).parent for path in files} - {part}:
+            folder.mkdir()
+        for path, content in files.items():
+            write_synced(part / path, content)
+        write_synced(part / STATEMENT, statement.encode())
+        write_synced(part / SIGNATURE, write_signature(key, statement.encode()))
+        for folder in {(part / path).parent for path in files} | {part}:
+            sync_folder(folder)
+        part.rename(home / version)
+    except OSError:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    sync_folder(home)
+
+
+def _now(registry: Registry, name: str, how: Publication) -> int:
+    """The time, not before that of any version that is there. Raises ModelRejected ("clock")."""
+    now_s = int(how.clock_s())
+    for version in registry.versions(name):
+        folder = registry.root / name / version
+        try:
+            then_s = read_statement(folder, registry.trusted)[0].published_s
+        except ModelRejected:
+            continue  # what cannot be trusted tells no time
+        if then_s > now_s:
+            raise ModelRejected(
+                "clock",
+                folder,
+                f"was published {then_s - now_s} s from now: the clock went back; set it",
+            )
+    return now_s
+
+
+def _prune(registry: Registry, name: str, keep: int) -> None:
+    """Remove the oldest versions, never one that is in use, was in use, or is the newest."""
+    try:
+        chosen = read_chosen(registry.state, name)
+    except ModelRejected:
+        return  # what is in use is not known
+    spared = {chosen.version, *chosen.before[:keep]}
+    others = [version for version in registry.versions(name) if version not in spared]
+    home = registry.root / name
+    for version in others[: max(0, len(others) - max(1, keep))]:
+        gone = home / f"{_GONE}{version}-{os.getpid()}"
+        (home / version).rename(gone)
+        shutil.rmtree(gone)
+
+
+def _sweep(home: Path) -> None:
+    for left in home.iterdir():
+        if left.name.startswith((_PART, _GONE)):
+            shutil.rmtree(left)
