@@ -1,4 +1,4 @@
-"""What the gate costs a frame: `python -m bench.gate` measures and writes docs/performance-gate.md.
+"""What the gate costs a frame: `./dev bench gate` measures and writes docs/performance-gate.md.
 
 Needs root. The programs are run by the kernel on a frame in memory (BPF_PROG_TEST_RUN), and on a
 veth pair in network namespaces of their own beside nftables and xdp-filter.
@@ -7,8 +7,9 @@ veth pair in network namespaces of their own beside nftables and xdp-filter.
 import argparse
 import json
 import struct
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from fortress_core import BpfObject, Gate, GateEntry, GateKey
 
 from bench import gate_wire, machine
-from bench.gate_report import Found, Way, page
+from bench.gate_report import Found, Way, missed, page
 from tests.bpf import kernel
 from tests.bpf.gate_frames import MAC, UDP
 from tests.bpf.gate_runs import compiled, facts, run
@@ -34,19 +35,24 @@ INVERSE = pow(GOLDEN, -1, 1 << 32)
 PROGRAMS = {"sources": False, "sources and destinations": True}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.gate", description=__doc__)
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="./dev bench gate", description=__doc__)
     parser.add_argument("--most", type=int, default=SIZES[-1], help="entries at most")
     parser.add_argument("--again", action="store_true", help="the page of the last run, no new one")
-    options = parser.parse_args()
+    parser.add_argument("--no-page", action="store_true", help="print, but write no page")
+    options = parser.parse_args(words)
     if not options.again:
         STORED.parent.mkdir(parents=True, exist_ok=True)
         STORED.write_text(json.dumps(asdict(measure(options.most)), indent=1))
     values = json.loads(STORED.read_text())
     values["ways"] = [Way(**one) for one in values["ways"]]
-    PAGE.write_text(page(Found(**values)))
-    print(PAGE.read_text())
-    return 0
+    found = Found(**values)
+    print(page(found))
+    if not options.no_page:
+        PAGE.write_text(page(found))
+    for line in missed(found):
+        print(f"bench gate: not met: {line}", file=sys.stderr)
+    return 1 if missed(found) else 0
 
 
 def measure(most: int) -> Found:
@@ -154,7 +160,3 @@ def adding(gate: Gate) -> dict[str, float]:
     begun = time.process_time()
     gate.add(many)
     return {"alone": 1e6 * alone, "of 100,000": 1e6 * (time.process_time() - begun) / len(many)}
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.report import table
 
-NOTE = "<!-- Made by python -m bench.gateway; do not edit. -->\n"
+NOTE = "<!-- Made by ./dev bench gateway; do not edit. -->\n"
 LEAST_SHARE = 0.95
 MEDIAN_S, P99_S = 0.150, 0.500
 ADD_MS, BATCH_US, RESTORED_S, RSS_MB = 0.5, 20.0, 1.0, 350.0
@@ -21,6 +21,7 @@ class Pace:
     side: str
     paced: list[float]
     unpaced: list[float]
+    is_promised: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,38 @@ class Reaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
-    """Seconds: of adding one, of an element of a batch, of a list of 100,000, of restoring."""
+class Single:
+    """Seconds of adding one block beside so many: right after another, and after a rest."""
 
-    one: list[float]
-    many: list[float]
-    feed: float
-    restored: list[float]
     standing: int
+    quick: list[float]
+    rested: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """Seconds from a flush of the ruleset to the return of so many blocks."""
+
+    standing: int
+    seconds: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Seconds: of one, of an element of a batch, of 100,000 at once and as a list, of restoring."""
+
+    ones: list[Single]
+    many: list[float]
+    hundred: float
+    feed: float
+    flushed: list[Flushed]
+
+    @staticmethod
+    def of(values: dict[str, Any]) -> "Costs":
+        """What was kept as JSON."""
+        values["ones"] = [Single(**one) for one in values["ones"]]
+        values["flushed"] = [Flushed(**one) for one in values["flushed"]]
+        return Costs(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +90,7 @@ class Found:
             values["rounds"],
             [Pace(**one) for one in values["paces"]],
             [Reaction(**one) for one in values["reactions"]],
-            Costs(**values["costs"]),
+            Costs.of(values["costs"]),
             values["agent_mb"],
         )
 
@@ -81,7 +106,7 @@ def head(found: Found) -> Iterator[str]:
     yield ""
     yield (
         "What a gateway costs with Fortress on it, and how soon an attacker is dropped: one run of "
-        "`python -m bench.gateway` in network namespaces on one machine, which also sends, "
+        "`./dev bench gateway` in network namespaces on one machine, which also sends, "
         "receives and attacks. Neighbours on the machine disturb."
     )
     yield ""
@@ -160,26 +185,66 @@ def reactions(found: Found) -> Iterator[str]:
 def blocks(found: Found) -> Iterator[str]:
     yield "## Blocks"
     yield ""
-    costs = found.costs
-    one, many = sorted(costs.one), sorted(costs.many)
     yield (
         "Through the guard's socket into nftables, written to the guard's file and audited before "
-        f"the answer. The flushed ruleset held {costs.standing:,} blocks."
+        "the answer. After a rest of 20 ms the caches are cold, and sleepers are to be woken: that "
+        "is told, and not judged."
     )
     yield ""
-    worst = max(costs.restored)
-    yield from table(
-        ("what", "median", "p99", "target", ""),
-        (
-            ("one block", f"{1e3 * median(one):.2f} ms", f"{1e3 * at(one, 0.99):.2f} ms",
-             f"≤ {ADD_MS} ms", met(1e3 * median(one) <= ADD_MS)),
-            ("one of 10,000 at once", f"{1e6 * median(many):.1f} µs", f"{1e6 * many[-1]:.1f} µs",
-             f"≤ {BATCH_US:.0f} µs", met(1e6 * median(many) <= BATCH_US)),
-            ("a list of 100,000", f"{costs.feed:.2f} s", "", "", ""),
-            ("a flushed ruleset is back", f"{1e3 * median(costs.restored):.0f} ms",
-             f"{1e3 * worst:.0f} ms", f"≤ {1000 * RESTORED_S:.0f} ms", met(worst <= RESTORED_S)),
-        ),
+    yield from table(("what", "median", "p99", "target", ""), list(_block_rows(found.costs)))
+
+
+def _block_rows(costs: Costs) -> Iterator[tuple[str, ...]]:
+    for single in costs.ones:
+        quick, rested = sorted(single.quick), sorted(single.rested)
+        beside = f"one block beside {single.standing:,}"
+        p99 = at(quick, 0.99)
+        yield (
+            beside, f"{1e3 * median(quick):.2f} ms", f"{1e3 * p99:.2f} ms",
+            f"≤ {ADD_MS} ms", met(1e3 * p99 <= ADD_MS),
+        )  # fmt: skip
+        yield (
+            f"{beside}, after a rest",
+            f"{1e3 * median(rested):.2f} ms", f"{1e3 * at(rested, 0.99):.2f} ms", "", "",
+        )  # fmt: skip
+    many = sorted(costs.many)
+    yield (
+        "one of 10,000 at once", f"{1e6 * median(many):.1f} µs", f"{1e6 * many[-1]:.1f} µs",
+        f"≤ {BATCH_US:.0f} µs", met(1e6 * median(many) <= BATCH_US),
     )  # fmt: skip
+    share_us = 10 * costs.hundred
+    is_met = met(share_us <= BATCH_US)
+    yield "one of 100,000 at once", f"{share_us:.1f} µs", "", f"≤ {BATCH_US:.0f} µs", is_met
+    yield "a list of 100,000", f"{costs.feed:.2f} s", "", "", ""
+    for number, flushed in enumerate(costs.flushed):
+        worst = max(flushed.seconds)
+        yield (
+            f"{flushed.standing:,} blocks are back after a flush",
+            f"{1e3 * median(flushed.seconds):.0f} ms", f"{1e3 * worst:.0f} ms",
+            *(("", "") if number else (f"≤ {1000 * RESTORED_S:.0f} ms", met(worst <= RESTORED_S))),
+        )  # fmt: skip
+
+
+def missed(found: Found) -> list[str]:
+    """What is promised and was not reached, a line each."""
+    alone = median(found.paces[0].paced)
+    lines = [
+        f"forwarding, {pace.side}: {median(pace.paced) / alone:.1%} (target ≥ {LEAST_SHARE:.0%})"
+        for pace in found.paces
+        if pace.is_promised and median(pace.paced) < LEAST_SHARE * alone
+    ]
+    for one in found.reactions:
+        p50, p99 = median(one.seconds), at(sorted(one.seconds), 0.99)
+        if p50 > MEDIAN_S or p99 > P99_S or not one.hits:
+            lines.append(f"reaction, {one.name}: median {ms(p50)} ms, p99 {ms(p99)} ms")
+    for row in _block_rows(found.costs):
+        if row[-1] and row[-1] != met(True):
+            lines.append(f"{row[0]}: {row[1]} {row[2]} (target {row[3]})")
+    if found.agent_mb > RSS_MB:
+        lines.append(
+            f"the agent's resident set: {found.agent_mb:.0f} MB (target ≤ {RSS_MB:.0f} MB)"
+        )
+    return lines
 
 
 def memory(found: Found) -> Iterator[str]:

@@ -4,16 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.live import (
-    AT_RATE,
-    LONG,
-    READERS,
-    Run,
-    added_us,
-    elephants,
-    long_flows,
-    small_packets,
-)
+from bench.live_readers import READERS
+from bench.live_report import added_us
+from bench.live_traffic import AT_RATE, LONG, Run, elephants, long_flows, small_packets
 from tests.need import need
 
 TRIES = 3  # neighbours may take the processor away for longer than a ring lasts
