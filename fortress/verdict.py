@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
@@ -101,11 +101,60 @@ class Verdict:
 class Share(NamedTuple):
     """A part of the score: who or what contributes how much; shares add up to the value.
 
-    Scores have dozens of them each second: a tuple is made in a third of a dataclass's time.
+    Scores have dozens of them: a tuple is made in a third of a dataclass's time.
     """
 
     name: str
     value: float
+
+
+DIVISIONS = ("by_host", "by_layer", "by_source", "by_finding")
+
+
+class Shares:
+    """Who and what a score is made of: four divisions, each of which adds up to its value.
+
+    `later` puts off adding them up until somebody reads one: most scores are never told.
+    """
+
+    __slots__ = ("_add_up", "_known")
+
+    def __init__(
+        self,
+        by_host: tuple[Share, ...] = (),
+        by_layer: tuple[Share, ...] = (),
+        by_source: tuple[Share, ...] = (),
+        by_finding: tuple[Share, ...] = (),
+    ) -> None:
+        self._known: tuple[tuple[Share, ...], ...] = (by_host, by_layer, by_source, by_finding)
+        self._add_up: Callable[[], tuple[tuple[Share, ...], ...]] | None = None
+
+    @classmethod
+    def later(cls, add_up: Callable[[], tuple[tuple[Share, ...], ...]]) -> Shares:
+        """The shares that `add_up` gives, in the order of DIVISIONS, when they are wanted."""
+        shares = cls()
+        shares._add_up = add_up
+        return shares
+
+    def read(self) -> tuple[tuple[Share, ...], ...]:
+        """All four, in the order of DIVISIONS."""
+        if (add_up := self._add_up) is not None:
+            self._known = add_up()
+            self._add_up = None
+        return self._known
+
+    def __eq__(self, other: object) -> bool:
+        """Whether they are the same shares in the same order."""
+        return isinstance(other, Shares) and self.read() == other.read()
+
+    def __hash__(self) -> int:
+        """As equal shares have it."""
+        return hash(self.read())
+
+    def __repr__(self) -> str:
+        """The call that makes the same."""
+        told = zip(DIVISIONS, self.read(), strict=True)
+        return f"Shares({', '.join(f'{name}={shares!r}' for name, shares in told)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +165,27 @@ class Score:
     value: float
     status: Status
     confidence: float
-    by_host: tuple[Share, ...] = ()
-    by_layer: tuple[Share, ...] = ()
-    by_source: tuple[Share, ...] = ()
-    by_finding: tuple[Share, ...] = ()
+    shares: Shares = field(default_factory=Shares)
+
+    @property
+    def by_host(self) -> tuple[Share, ...]:
+        """The part of each host."""
+        return self.shares.read()[0]
+
+    @property
+    def by_layer(self) -> tuple[Share, ...]:
+        """The part of each layer."""
+        return self.shares.read()[1]
+
+    @property
+    def by_source(self) -> tuple[Share, ...]:
+        """The part of each kind of judge."""
+        return self.shares.read()[2]
+
+    @property
+    def by_finding(self) -> tuple[Share, ...]:
+        """The part of each finding."""
+        return self.shares.read()[3]
 
 
 @dataclass(frozen=True, slots=True)

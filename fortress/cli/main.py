@@ -7,30 +7,17 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+from importlib import import_module
 
-from fortress.cli import (
-    agent,
-    block,
-    columns,
-    config,
-    devices,
-    doctor,
-    flows,
-    guard,
-    model,
-    powercap,
-    replay,
-    up,
-)
 from fortress.cli.options import Formatter, ask_for_more
 from fortress.cli.running import INTERRUPTED
 from fortress.errors import FortressError
 
-COMMANDS = (
-    *(up, replay, flows, agent, guard, block, devices, powercap),
-    *(model, config, doctor, columns),
+COMMANDS = (  # each a file of this folder, imported when it is run or its help is wanted
+    *("up", "replay", "flows", "agent", "guard", "block", "devices", "powercap"),
+    *("model", "config", "doctor", "columns"),
 )
 
 GARBAGE_AFTER = 50_000  # containers more than before
@@ -51,22 +38,24 @@ exit codes:
   of it missing, what could be read was analysed · 130 interrupted"""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def build_parser(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of the whole command line, or of some of its commands."""
     parser = argparse.ArgumentParser(
         prog="fortress", description=DESCRIPTION, epilog=EPILOG, formatter_class=Formatter
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     parser.set_defaults(run=partial(ask_for_more, parser))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for command in COMMANDS:
-        command.add(commands)
+    for name in names:
+        import_module(f"fortress.cli.{name}").add(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; what a user can cause ends in a message."""
-    arguments = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    alone = words[:1] if words and words[0] in COMMANDS else COMMANDS
+    arguments = build_parser(alone).parse_args(words)
     # numpy's BLAS starts a thread a core when it is imported; nothing here multiplies matrices.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Imports make objects by the hundred thousand and no garbage: look for it less often.
@@ -85,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of standard output has gone: nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FortressError.exit_code
+    finally:
+        gc.enable()  # commands that switch it off while they import may have failed there
     return code
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,7 @@ def batch_packets(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    gc.disable()  # until everything is imported
     out: Path | None = arguments.out
     overrides: dict[str, Plain] = {}
     if out is not None:

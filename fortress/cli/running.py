@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -95,6 +96,9 @@ def _replay(
 ) -> int:
     from fortress.services import agent
     from fortress.sinks import Outputs
+
+    gc.freeze()  # what was imported stays: nobody need look through it for garbage
+    gc.enable()
 
     sinks, written = _sinks(settings, replay.paths) if telling.keep else ([], {})
     sinks.extend(telling.more)

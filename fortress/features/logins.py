@@ -22,7 +22,6 @@ from fortress.features.keys import (
     address_key,
     as_host,
     group,
-    is_among,
     joint_key,
     words,
 )
@@ -102,6 +101,7 @@ class LoginWindows:
         self.table = KeyTable(capacity)
         self._panes = Panes(capacity, 4, TWO_MINUTES, HOUR)
         self._counted = np.zeros(_REMEMBERED, np.uint64)  # flows counted last
+        self._counted_sorted = self._counted
         self._refusals = Refusals()
 
     @property
@@ -114,7 +114,7 @@ class LoginWindows:
         refused a password in it.
         """
         port = rows["resp_port"]
-        row = np.flatnonzero(_IS_LOGIN[port] & (rows["proto"] == TCP))
+        row = (_IS_LOGIN[port] & (rows["proto"] == TCP)).nonzero()[0]
         if not len(row):
             return {}
         state = rows["conn_state"][row]
@@ -148,7 +148,7 @@ class LoginWindows:
     def clear(self) -> None:
         """Forgets everything seen."""
         self.table.clear()
-        self._counted[:] = 0
+        self._counted_sorted = self._counted = np.zeros(_REMEMBERED, np.uint64)
         self._refusals.clear()
 
     def _judged(self, rows: Columns, row: npt.NDArray[np.intp]) -> _Seen:
@@ -172,9 +172,15 @@ class LoginWindows:
         """Those rows whose flow is open or closed just now: a last ACK may make it show up as
         closed again.
         """
-        row = row[~is_among(flow_id[row], self._counted)] if len(row) else row
+        if not len(row):
+            return row
+        flow, ordered = flow_id[row], self._counted_sorted
+        at = np.minimum(ordered.searchsorted(flow), len(ordered) - 1)
+        row = row[ordered[at] != flow]
         told = flow_id[row[_IS_CLOSED[state[row]]][-len(self._counted) :]]
-        self._counted = np.concatenate((self._counted[len(told) :], told))
+        if len(told):
+            self._counted = np.concatenate((self._counted[len(told) :], told))
+            self._counted_sorted = np.sort(self._counted)
         return row
 
     def _read(

@@ -25,6 +25,7 @@ class Refusals:
         self._said = np.zeros(REMEMBERED, np.int64)
         self._told = np.zeros(REMEMBERED, np.int64)  # what was said when a refusal was told
         self._next = 0
+        self._order: npt.NDArray[np.intp] | None = None  # of the flows, while they stay
 
     def observe(self, flow: UInt64, said: Int64, asking: Bool, most: Int64) -> tuple[Bool, Int64]:
         """Of rows with distinct flows: whether this one is a flow's first refusal, and what the
@@ -40,21 +41,29 @@ class Refusals:
         over = known & ~asking
         self._said[place[known]] = said[known]
         self._told[place[refused]] = said[refused]
-        self._flows[place[over]] = _NOBODY
-        self._remember(flow[asking & ~known], said[asking & ~known])
+        if over.any():
+            self._flows[place[over]] = _NOBODY
+            self._order = None
+        begins = asking & ~known
+        if begins.any():
+            self._remember(flow[begins], said[begins])
         return refused, told * over
 
     def clear(self) -> None:
         """Forgets every connection."""
         self._flows[:] = _NOBODY
+        self._order = None
 
     def _places(self, flow: UInt64) -> npt.NDArray[np.intp]:
-        order = np.argsort(self._flows, kind="stable")
+        order = self._order
+        if order is None:
+            order = self._order = np.argsort(self._flows, kind="stable")
         at = np.minimum(np.searchsorted(self._flows, flow, sorter=order), REMEMBERED - 1)
         return np.where(self._flows[order[at]] == flow, order[at], -1)
 
     def _remember(self, flow: UInt64, said: Int64) -> None:
         """In place of those remembered longest."""
+        self._order = None
         flow, said = flow[-REMEMBERED:], said[-REMEMBERED:]
         place = (self._next + np.arange(len(flow))) % REMEMBERED
         self._flows[place], self._said[place], self._told[place] = flow, said, 0

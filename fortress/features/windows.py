@@ -23,6 +23,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "logins": logins.LOGINS,
     "claims": claims.CLAIMS,
 }
+ATTEMPT_COLUMNS = rows.COLUMNS  # of interval rows that `observe` reads
 INTERVAL_COLUMNS = tuple(dict.fromkeys((*rows.COLUMNS, *logins.INTERVAL_COLUMNS)))
 FLOW_COLUMNS = rhythm.FLOW_COLUMNS
 PACKET_COLUMNS = claims.PACKET_COLUMNS

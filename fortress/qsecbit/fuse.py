@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fortress.qsecbit.places import Places
-from fortress.qsecbit.score import Part, decayed, host_risk, share_names
+from fortress.qsecbit.score import MOST_P, Part, decayed, host_risk, share_names
 from fortress.verdict import Action, Finding, Layer, Source, Verdict
 
 WATCH = 0.2  # findings of less risk are forgotten at once
@@ -76,7 +76,7 @@ class Fuse:
         """Takes findings with the most risk each may have alone; returns those that are news."""
         arrived = [(f, lone) for f, lone in findings if min(f.risk, 1.0) >= WATCH or lone < 1]
         opened = []
-        accused = self._accused(arrived)
+        accused = self._accused(arrived) if any(lone < 1 for _, lone in arrived) else {}
         for found, lone in arrived:
             others = accused.get(found.host, set()) - {found.detector}
             told = found if others else _limited(found, lone)
@@ -89,10 +89,12 @@ class Fuse:
 
         Of detectors that prove nothing alone, one finding a host counts: the largest.
         """
-        parts, gone, tau_s = [], [], self._settings.tau_s
+        parts, gone, tau_ns = [], [], self._settings.tau_s * 1e9
         alone: dict[tuple[str, str], Part] = {}
         for key, held in self._held.items():
-            p = decayed(held.risk, ns - held.fresh_ns, tau_s)
+            age_ns = ns - held.fresh_ns  # `decayed` without its call: this runs for each every tick
+            p = held.risk * math.exp(-age_ns / tau_ns) if age_ns > 0 else held.risk
+            p = min(p, MOST_P)
             if p < GONE:
                 gone.append(key)
                 continue

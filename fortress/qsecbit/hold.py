@@ -2,7 +2,7 @@
 """Rows of a few seconds, kept together so that windows and models look at them once.
 
 A tick costs the same work whether it brings three rows or three hundred, so calm ticks wait for
-company: at most to the end of HOLD_S seconds of capture time, or until ROWS have come together.
+company: at most to the end of so many seconds of capture time, or until ROWS have come together.
 When much happens nothing waits. What is held depends on capture time and rows alone.
 """
 
@@ -17,7 +17,8 @@ import numpy.typing as npt
 from fortress.features.rows import Columns, began_or_answered
 from fortress.qsecbit.describe import Evidence
 
-HOLD_S = 4
+HOLD_S = 5  # of attempts and packets, in which scans and spoofing are seen
+ENDED_S = 15  # of flows that ended: what they tell is of minutes, and they end late anyway
 ROWS = 4096
 _SECOND = 1_000_000_000
 _Part = dict[str, npt.NDArray[Any]]
@@ -27,8 +28,14 @@ class Hold:
     """The rows of some ticks: attempts among interval rows, ended flows, packets."""
 
     def __init__(
-        self, intervals: Iterable[str], flows: Iterable[str], packets: Iterable[str]
+        self,
+        seconds: int,
+        intervals: Iterable[str] = (),
+        flows: Iterable[str] = (),
+        packets: Iterable[str] = (),
     ) -> None:
+        """Hold the named columns of three tables; one without names is left out."""
+        self._period_ns = seconds * _SECOND
         self._names = tuple(intervals), tuple(flows), tuple(packets)
         self._parts: tuple[list[_Part], list[_Part], list[_Part]] = ([], [], [])
         self._borrowed: list[list[_Part]] = []  # whose last part is the caller's arrays
@@ -41,24 +48,27 @@ class Hold:
 
     def is_over(self, ns: int) -> bool:
         """Whether what is held must be judged before rows of the tick at `ns` join it."""
-        return self._first_ns is not None and _period(ns) != _period(self._first_ns)
+        first_ns, period_ns = self._first_ns, self._period_ns
+        return first_ns is not None and ns // period_ns != first_ns // period_ns
 
     def is_due(self) -> bool:
         """Whether what is held must be judged now."""
-        last_second = self._last_ns // _SECOND % HOLD_S == HOLD_S - 1
-        return bool(self) and (last_second or self._rows >= ROWS)
+        if self._first_ns is None:
+            return False
+        last_second = self._last_ns % self._period_ns >= self._period_ns - _SECOND
+        return last_second or self._rows >= ROWS
 
     def add(self, ns: int, intervals: Columns, flows: Columns, packets: Columns) -> None:
         """Takes the rows of a tick; before the arrays change, `take` or `keep` them."""
         if self._first_ns is None:
             self._first_ns = ns
         self._last_ns = ns
-        if _count(intervals):
+        if self._names[0] and _count(intervals):
             rows = began_or_answered(intervals)
             if len(rows):
                 self._add(0, {name: intervals[name][rows] for name in self._names[0]}, len(rows))
         for table, columns in ((1, flows), (2, packets)):
-            if count := _count(columns):
+            if self._names[table] and (count := _count(columns)):
                 self._add(table, {name: columns[name] for name in self._names[table]}, count)
                 self._borrowed.append(self._parts[table])
 
@@ -94,7 +104,3 @@ def _joined(parts: list[_Part]) -> _Part:
 
 def _count(columns: Columns) -> int:
     return len(next(iter(columns.values()))) if columns else 0
-
-
-def _period(ns: int) -> int:
-    return ns // (HOLD_S * _SECOND)

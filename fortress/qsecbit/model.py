@@ -17,6 +17,7 @@ import numpy.typing as npt
 from fortress.features.keys import ABSENT, KeyTable, address_key, as_host, group, words
 from fortress.features.panes import TEN_MINUTES, Panes
 from fortress.qsecbit.describe import of_flow
+from fortress.qsecbit.fuse import WATCH
 from fortress.qsecbit.shape import failing, rises
 from fortress.verdict import Finding, Layer, Source
 
@@ -110,7 +111,7 @@ class ModelWindows:
                 flows, said, _Accused(int(row), float(total[0]), float(total[1]), float(c)), ns
             )
             for row, total, c in zip(first[suspect], totals, sure, strict=True)
-            if c * SEVERITY >= 0.1
+            if c * SEVERITY >= WATCH
         ]
 
     def clear(self) -> None:

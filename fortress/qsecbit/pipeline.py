@@ -16,6 +16,7 @@ from fortress.errors import ConfigError
 from fortress.features.lately import LastSecond, Unsettled
 from fortress.features.rows import Columns, Table
 from fortress.features.windows import (
+    ATTEMPT_COLUMNS,
     FLOW_COLUMNS,
     INTERVAL_COLUMNS,
     PACKET_COLUMNS,
@@ -26,7 +27,7 @@ from fortress.qsecbit.catalogue import chosen
 from fortress.qsecbit.contract import Plain, Setting
 from fortress.qsecbit.describe import Evidence, finding
 from fortress.qsecbit.fuse import WATCH, Fuse, FuseSettings
-from fortress.qsecbit.hold import Hold
+from fortress.qsecbit.hold import ENDED_S, HOLD_S, Hold
 from fortress.qsecbit.model import Classifier, ModelWindows
 from fortress.qsecbit.places import Places
 from fortress.qsecbit.score import score
@@ -72,8 +73,9 @@ class Pipeline:
         self._fuse = Fuse(fuse_settings(settings.qsecbit), self._places)
         self._windows = Windows(settings.secret)
         self._model = ModelWindows(classifier, settings.secret) if classifier else None
-        self._hold = Hold(
-            self.reads_interval_columns, self.reads_flow_columns, self.reads_packet_columns
+        self._holds = (
+            Hold(HOLD_S, intervals=ATTEMPT_COLUMNS, packets=PACKET_COLUMNS),
+            Hold(ENDED_S, flows=self.reads_flow_columns),
         )
         self._lately = LastSecond(INTERVAL_COLUMNS) if settings.tick_ns < _SECOND else None
         self._unsettled = Unsettled(INTERVAL_COLUMNS)
@@ -132,10 +134,10 @@ class Pipeline:
     ) -> TickResult:
         """What the rows of the tick at `tick_ns` (mappings name → array of one length) bring.
 
-        Of ticks of a second floods and logins are judged at once, the rest after at most four
-        seconds (see hold.py); at the end of the input call `finish`. Shorter ticks are judged as
-        they come (see features/lately.py), and have the same score within a second unless
-        something is found.
+        Of ticks of a second floods and logins are judged at once, the rest after at most five
+        seconds, ended flows after fifteen (see hold.py); at the end of the input call `finish`.
+        Shorter ticks are judged as they come (see features/lately.py), and have the same score
+        within a second unless something is found.
 
         A tick earlier than the last one starts everything anew, with a notice `clock_step`.
         """
@@ -155,9 +157,10 @@ class Pipeline:
             nothing = Evidence(self._last_ns + _SECOND, {}, {}, {})
             found = self._judge_now(nothing)
             return self._result(self._last_ns, found, ()) if found else None
-        if not self._hold or self._last_ns is None:
+        if self._last_ns is None or not any(self._holds):
             return None
-        return self._result(self._last_ns, self._judge(self._hold.take()), ())
+        found = [one for hold in self._holds if hold for one in self._judge(hold.take())]
+        return self._result(self._last_ns, found, ())
 
     def retune(self, settings: PipelineSettings) -> None:
         """Go on with other settings of detectors and score; what was seen stays. ConfigError names
@@ -169,14 +172,16 @@ class Pipeline:
 
     def _judge_held(self, tick: Evidence) -> list[_Found]:
         found: list[_Found] = []
-        if self._hold.is_over(tick.ns):
-            found += self._judge(self._hold.take())
-        self._hold.add(tick.ns, tick.intervals, tick.flows, tick.packets)
+        for hold in self._holds:
+            if hold.is_over(tick.ns):
+                found += self._judge(hold.take())
+            hold.add(tick.ns, tick.intervals, tick.flows, tick.packets)
         found += self._judge_tables(self._windows.at_once(tick.ns, tick.intervals), tick)
-        if self._hold.is_due():
-            found += self._judge(self._hold.take())
-        else:
-            self._hold.keep()
+        for hold in self._holds:
+            if hold.is_due():
+                found += self._judge(hold.take())
+            else:
+                hold.keep()
         return found
 
     def _judge_now(self, tick: Evidence) -> list[_Found]:
@@ -200,7 +205,7 @@ class Pipeline:
         tables = self._windows.observe(held.ns, held.intervals, held.flows, held.packets)
         self._places.learn(self._windows.prefixes, self._windows.gateways)
         found = self._judge_tables(tables, held)
-        if self._model:
+        if self._model and held.flows:
             found += [(one, 1.0) for one in self._model.observe(held.flows, held.ns)]
         return found
 
@@ -229,7 +234,8 @@ class Pipeline:
             self._first_ns = tick_ns if self._first_ns is None else self._first_ns
             return ()
         self._first_ns = tick_ns
-        self._hold.clear()
+        for hold in self._holds:
+            hold.clear()
         self._unsettled.clear()
         if self._lately is not None:
             self._lately.clear()

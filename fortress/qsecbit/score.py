@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from fortress.verdict import Finding, Score, Share, Source, Status
+from fortress.verdict import Finding, Score, Share, Shares, Source, Status
 
 MOST_P = 0.99  # so that no single finding makes everything else invisible
 AMBER, RED = 0.45, 0.70
@@ -59,11 +60,8 @@ def score(time_ns: int, parts: Sequence[Part], before: Status, confidence: float
     total = math.fsum(logs)
     value = -math.expm1(-total)
     scale = value / total if total > 0 else 0.0
-    names = zip(*(part.names or share_names(part.finding) for part in parts), strict=True)
-    shares = [log * scale for log in logs]
-    by_host, by_layer, by_source, by_finding = (_shares(named, shares) for named in names)
-    status = status_after(before, value)
-    return Score(time_ns, value, status, confidence, by_host, by_layer, by_source, by_finding)
+    shares = Shares.later(partial(_divided, parts, logs, scale))
+    return Score(time_ns, value, status_after(before, value), confidence, shares)
 
 
 def share_names(found: Finding) -> tuple[str, str, str, str]:
@@ -74,8 +72,18 @@ def share_names(found: Finding) -> tuple[str, str, str, str]:
     return found.host, found.layer.value, found.source.value, itself
 
 
+def _divided(
+    parts: Sequence[Part], logs: Sequence[float], scale: float
+) -> tuple[tuple[Share, ...], ...]:
+    names = zip(*(part.names or share_names(part.finding) for part in parts), strict=True)
+    shares = [log * scale for log in logs]
+    return tuple(_shares(named, shares) for named in names)
+
+
 def _soft_capped(parts: Sequence[Part], logs: list[float]) -> list[float]:
     soft = [part.finding.source in SOFT_SOURCES for part in parts]
+    if True not in soft:
+        return logs
     total = math.fsum(log for log, is_soft in zip(logs, soft, strict=True) if is_soft)
     most = -math.log1p(-MOST_SOFT)
     if total <= most:

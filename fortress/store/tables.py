@@ -28,12 +28,14 @@ from sqlalchemy import (
 )
 
 from fortress.verdict import (
+    DIVISIONS,
     Action,
     Finding,
     Layer,
     Notice,
     Score,
     Share,
+    Shares,
     Source,
     Status,
     Verdict,
@@ -42,7 +44,6 @@ from fortress.verdict import (
 Row = dict[str, Any]
 
 _ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
-_SHARES = ("by_host", "by_layer", "by_source", "by_finding")
 
 
 METADATA = MetaData()
@@ -175,7 +176,8 @@ def to_row(value: Value) -> Row:
     elif isinstance(value, Verdict):
         row |= {"action": int(value.action), "signatures": list(value.signatures)}
     elif isinstance(value, Score):
-        shares = {by: {share.name: share.value for share in row.pop(by)} for by in _SHARES}
+        divided = zip(DIVISIONS, value.shares.read(), strict=True)
+        shares = {by: {share.name: share.value for share in parts} for by, parts in divided}
         row |= {"status": value.status.value, "shares": shares}
     else:
         row["facts"] = dict(value.facts)
@@ -199,10 +201,11 @@ def to_verdict(row: Row) -> Verdict:
 def to_score(row: Row) -> Score:
     """The score of a row; shares come in the order in which they were given."""
     shares = {
-        by: tuple(Share(name, value) for name, value in row["shares"][by].items()) for by in _SHARES
+        by: tuple(Share(name, value) for name, value in row["shares"][by].items())
+        for by in DIVISIONS
     }
     status = Status(row["status"])
-    return Score(row["time_ns"], row["value"], status, row["confidence"], **shares)
+    return Score(row["time_ns"], row["value"], status, row["confidence"], Shares(**shares))
 
 
 def to_notice(row: Row) -> Notice:

@@ -10,17 +10,19 @@ from fortress.cli import chart, summary
 from fortress.events import ALERT_RISK, EVE_SEVERITY, event
 from fortress.qsecbit.score import AMBER, RED, status_after
 from fortress.store import Store
-from fortress.verdict import Action, Layer, Score, Share, Source, Status
+from fortress.verdict import DIVISIONS, Action, Layer, Score, Share, Shares, Source, Status
 
 SCORE = Score(
     1000,
     0.75,
     Status.RED,
     0.9,
-    by_host=(Share("a", 0.5), Share("b", 0.25)),
-    by_layer=(Share("L4", 0.75),),
-    by_source=(Share("rule", 0.75),),
-    by_finding=(Share("x a", 0.75),),
+    Shares(
+        by_host=(Share("a", 0.5), Share("b", 0.25)),
+        by_layer=(Share("L4", 0.75),),
+        by_source=(Share("rule", 0.75),),
+        by_finding=(Share("x a", 0.75),),
+    ),
 )
 
 
@@ -33,11 +35,10 @@ def schema(root: Path) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
 
 def test_an_event_has_the_fields_of_the_score_and_no_others(schema) -> None:  # type: ignore[no-untyped-def]
     names = [field.name for field in fields(Score) if field.name != "time_ns"]
-    plain = [name for name in names if not name.startswith("by_")]
     told = json.loads(event(SCORE).line)["score"]
     body = schema["score"]["properties"]["score"]["properties"]
-    assert list(told) == list(body) == [*plain, "shares"]
-    assert list(told["shares"]) == names[len(plain) :] == list(body["shares"]["properties"])
+    assert list(told) == list(body) == names
+    assert list(told["shares"]) == list(DIVISIONS) == list(body["shares"]["properties"])
 
 
 def test_words_in_events_are_those_of_the_code(schema) -> None:  # type: ignore[no-untyped-def]
@@ -68,7 +69,7 @@ def test_zero_is_calm_one_is_under_attack_and_the_thresholds_are_one() -> None:
 
 
 def test_shares_add_up_to_the_value() -> None:
-    for name in ("by_host", "by_layer", "by_source", "by_finding"):
+    for name in DIVISIONS:
         assert sum(share.value for share in getattr(SCORE, name)) == pytest.approx(SCORE.value)
 
 

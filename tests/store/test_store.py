@@ -24,6 +24,7 @@ from fortress.verdict import (
     Notice,
     Score,
     Share,
+    Shares,
     Source,
     Status,
     Verdict,
@@ -55,7 +56,7 @@ FINDING = Finding(
     evidence={"ports": 1000, "share": 0.25, "kind": "syn"},
 )
 VERDICT = Verdict(FINDING.time_ns, Action.BLOCK, "10.0.0.5", "address", 2**62, "scan", (7, 2**40))
-SCORE = Score(FINDING.time_ns, 0.75, Status.RED, 0.9, by_host=(Share("z", 0.5), Share("a", 0.25)))
+SCORE = Score(FINDING.time_ns, 0.75, Status.RED, 0.9, Shares((Share("z", 0.5), Share("a", 0.25))))
 NOTICE = Notice(FINDING.time_ns, "clock_step", "went back", {"step_ns": -5})
 VALUES = (FINDING, VERDICT, SCORE, NOTICE)
 

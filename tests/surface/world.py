@@ -14,7 +14,7 @@ from fortress.qsecbit.energy import Energy
 from fortress.services.agent.board import Board
 from fortress.services.agent.surface import surface
 from fortress.services.agent.view import AgentStatus, BlockRow, Outcome, SensorRow, Totals
-from fortress.verdict import Finding, Layer, Score, Share, Source, Status
+from fortress.verdict import Finding, Layer, Score, Share, Shares, Source, Status
 
 NOW_NS = 1_700_000_000_000_000_000
 
@@ -89,7 +89,7 @@ def finding(number: int = 0) -> Finding:
 
 def score(second: float = 0, value: float = 0.5, status: Status = Status.AMBER) -> Score:
     ns = NOW_NS + round(second * 1e9)
-    return Score(ns, value, status, 0.75, by_host=(Share("192.0.2.1", value),))
+    return Score(ns, value, status, 0.75, Shares((Share("192.0.2.1", value),)))
 
 
 def snapshot(second: float = 0, packets: int = 100, drops: int = 7) -> AgentStatus:

@@ -10,7 +10,7 @@ from fortress.services.agent.pace import LONGEST_WAIT_S, Pace, ScoreGate
 from fortress.services.agent.report import MAX_ENTRIES, MAX_SPANS, Report, Span, Timeline
 from fortress.services.agent.ticks import Gathered
 from fortress.sinks.checks import examples
-from fortress.verdict import Action, Finding, Score, Share, Status, Verdict
+from fortress.verdict import Action, Finding, Score, Share, Shares, Status, Verdict
 
 SECOND = 1_000_000_000
 FINDING = next(value for value in examples(1) if isinstance(value, Finding))
@@ -165,9 +165,9 @@ def test_the_report_is_bounded_and_counts_what_it_leaves_out() -> None:
         report.add_finding(replace(FINDING, host=f"h{number}"), alert=True)
         report.add_verdict(Verdict(0, Action.BLOCK, f"h{number}", "address", 1, ""))
         report.add_score(
-            Score(number, 0.5, Status.AMBER, 1.0, by_host=tuple(
+            Score(number, 0.5, Status.AMBER, 1.0, Shares(by_host=tuple(
                 Share(f"h{number}-{part}", part / 10) for part in range(4)
-            ))
+            )))
         )  # fmt: skip
     assert len(report.findings) == len(report.verdicts) == MAX_ENTRIES
     assert (report.more_findings, report.more_verdicts) == (5, 5)

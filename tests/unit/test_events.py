@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fortress.events import FlowLines, eve_severity, event, timestamp
 from fortress.sinks.checks import examples
-from fortress.verdict import Act, Action, Finding, Notice, Score, Share, Status
+from fortress.verdict import Act, Action, Finding, Notice, Score, Share, Shares, Status
 
 FINDING = next(value for value in examples(1) if isinstance(value, Finding))
 
@@ -84,7 +84,7 @@ def test_minus_zero_is_zero() -> None:
 
 
 def test_shares_keep_their_order() -> None:
-    told = fields(Score(0, 1.0, Status.RED, 1.0, by_host=(Share("z", 0.6), Share("a", 0.4))))
+    told = fields(Score(0, 1.0, Status.RED, 1.0, Shares((Share("z", 0.6), Share("a", 0.4)))))
     assert list(told["score"]["shares"]["by_host"]) == ["z", "a"]  # type: ignore[index]
 
 

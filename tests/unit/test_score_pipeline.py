@@ -100,7 +100,7 @@ def test_what_is_held_does_not_change_with_the_arrays_of_the_caller() -> None:
     assert pipeline.finish() is None
 
 
-def test_calm_seconds_wait_for_at_most_four_and_busy_ones_not_at_all() -> None:
+def test_calm_seconds_wait_for_at_most_five_and_busy_ones_not_at_all() -> None:
     calm, busy = World(), World()
     for port in range(60):
         calm.flow(0, "10.0.0.9", "10.0.0.1", 1000 + port, "REJ")
@@ -109,7 +109,7 @@ def test_calm_seconds_wait_for_at_most_four_and_busy_ones_not_at_all() -> None:
     for second in range(1, 10):
         calm.flow(second, "10.0.0.7", "203.0.113.1", 443)
     told = [bool(result.opened) for result in calm.run()]
-    assert told.index(True) <= 3
+    assert told.index(True) <= 4
     assert busy.run()[0].opened
 
 

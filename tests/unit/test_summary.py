@@ -11,7 +11,7 @@ from fortress.cli.summary import MOST_FINDINGS, summary
 from fortress.events import Stats
 from fortress.services.agent.report import Report, Timeline
 from fortress.sinks.checks import examples
-from fortress.verdict import Action, Finding, Score, Share, Status, Verdict
+from fortress.verdict import Action, Finding, Score, Share, Shares, Status, Verdict
 
 SECOND = 1_000_000_000
 FINDING = next(value for value in examples(1) if isinstance(value, Finding))
@@ -75,7 +75,7 @@ def test_a_calm_run_says_that_nothing_was_found() -> None:
 
 def test_an_attack_is_told_with_reason_evidence_and_block() -> None:
     report = Report()
-    report.add_score(Score(0, 0.9, Status.RED, 1.0, by_host=(Share("10.0.0.5", 0.9),)))
+    report.add_score(Score(0, 0.9, Status.RED, 1.0, Shares(by_host=(Share("10.0.0.5", 0.9),))))
     finding = replace(FINDING, host="10.0.0.5", target="10.0.0.1", evidence={"ports": 1234})
     report.add_finding(finding, alert=True)
     report.add_verdict(Verdict(0, Action.BLOCK, "10.0.0.5", "address", 3600 * SECOND, "a scan"))
@@ -108,14 +108,14 @@ def test_one_is_not_counted_in_the_plural() -> None:
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     report = Report()
-    report.add_score(Score(0, 0.9, Status.RED, 1.0, by_host=(Share("2001:db8::1", 0.9),)))
+    report.add_score(Score(0, 0.9, Status.RED, 1.0, Shares(by_host=(Share("2001:db8::1", 0.9),))))
     report.add_finding(replace(FINDING, reason="word " * 60), alert=True)
     assert all(len(line) <= width for line in printed(report, width).splitlines())
 
 
 def test_what_an_attacker_can_write_is_not_taken_for_markup() -> None:
     report = Report()
-    report.add_score(Score(0, 0.9, Status.RED, 1.0, by_host=(Share("[red]x[/]", 0.9),)))
+    report.add_score(Score(0, 0.9, Status.RED, 1.0, Shares(by_host=(Share("[red]x[/]", 0.9),))))
     report.add_finding(replace(FINDING, reason="[bold]y[/bold] [/]"), alert=True)
     text = printed(report)
     assert "[red]x[/]" in text

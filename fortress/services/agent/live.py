@@ -148,8 +148,9 @@ class Loop:
             parts.outputs.say(verdict)
         if self._has_begun and self._score is not result.score:
             self._score = result.score
-            self._report.add_score(result.score)
-            if self._gate.passes(result.score):
+            worth = self._gate.passes(result.score)
+            self._report.add_score(result.score, worth)
+            if worth:
                 parts.outputs.say(result.score)
 
     def _named(self, finding: Finding) -> Finding:

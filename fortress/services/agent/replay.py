@@ -165,8 +165,9 @@ class _Loop:
         for verdict in result.verdicts:
             self._report.add_verdict(verdict)
             self._outputs.say(verdict)
-        self._report.add_score(result.score)
-        if self._gate.passes(result.score):
+        worth = self._gate.passes(result.score)
+        self._report.add_score(result.score, worth)
+        if worth:
             self._outputs.say(result.score)
 
     def _say_notice(self, notice: Notice) -> None:

@@ -46,7 +46,9 @@ class Timeline:
         while (index := (time_ns - self.first_ns) // self.step_ns) >= MAX_SPANS:
             self._halve()
         self.spans.extend([None] * (index + 1 - len(self.spans)))
-        self.spans[index] = _worse(self.spans[index], Span(score.value, score.status))
+        known = self.spans[index]
+        if known is None or score.value > known.value or score.status is not known.status:
+            self.spans[index] = _worse(known, Span(score.value, score.status))
 
     def _halve(self) -> None:
         self.step_ns *= 2
@@ -115,14 +117,18 @@ class Report:
         )
         return self.stats
 
-    def add_score(self, score: Score) -> None:
-        """Take the score of a tick."""
+    def add_score(self, score: Score, told: bool = True) -> None:
+        """Take the score of a tick; what hosts share in it is read where it was worth an event."""
         self.timeline.add(score)
         if self.last is None or self.last.time_ns != score.time_ns:  # else the last tick once more
             self.ticks[score.status] += 1
         self.last = score
         if self.worst is None or score.value > self.worst.value:
             self.worst = score
+        if told:
+            self._add_hosts(score)
+
+    def _add_hosts(self, score: Score) -> None:
         for share in score.by_host:
             if share.value > self.host_shares.get(share.name, 0.0):
                 self.host_shares[share.name] = share.value

@@ -24,14 +24,19 @@ class Gathered:
         self._max_rows = max_rows
         self._rows = 0
         self._parts: list[Columns] = []
+        self._none: Columns = {}  # columns of no rows
 
     def add(self, table: Rows, last: bool) -> None:
         """Take a batch's rows: copies, but for the tick's `last` batch, still valid at `take`."""
-        if last and not self._parts and table.rows <= self._max_rows:
+        count = table.rows
+        if not count:
+            self._none = self._none or table.views()
+            return
+        if last and not self._parts and count <= self._max_rows:
             self._parts.append(table.views())
             return
-        rows = min(table.rows, self._max_rows - self._rows)
-        self.lost += table.rows - rows
+        rows = min(count, self._max_rows - self._rows)
+        self.lost += count - rows
         if self._parts and not rows:
             return
         views = {name: table[name][:rows] for name in self._names}
@@ -41,6 +46,6 @@ class Gathered:
     def take(self) -> Columns:
         """The tick's columns; the next tick begins empty."""
         parts, self._parts, self._rows = self._parts, [], 0
-        if len(parts) == 1:
-            return parts[0]
+        if len(parts) <= 1:
+            return parts[0] if parts else self._none
         return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
