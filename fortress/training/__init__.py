@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from fortress.inference import ModelEntry
 
 Progress = Callable[[str, float], None]
-MODELS = ("flow-classifier",)
-_NEEDS = ("sklearn", "skl2onnx", "onnx", "scipy", "onnxruntime")
+MODELS = ("flow-classifier", "threat-lstm")
+_NEEDS = ("sklearn", "skl2onnx", "onnx", "scipy", "onnxruntime", "torch")
 
 
 def train(
@@ -50,6 +50,10 @@ def train(
             f"{samples}: no labelled captures (*.labels.json) there; name the checkout's samples "
             "with --samples, or record them with ./dev lab"
         )
+    if name == "threat-lstm":
+        from fortress.training.threat_lstm import train_threat_lstm
+
+        return train_threat_lstm(data, samples, out, progress)
     from fortress.training.flow_classifier import train_flow_classifier
 
     return train_flow_classifier(data, samples, out, progress)
