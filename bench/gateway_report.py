@@ -143,8 +143,8 @@ def forwarding(found: Found) -> Iterator[str]:
     yield ""
     yield (
         "The gate (XDP) is off unless guard.toml names it, and attached only while it holds an "
-        "entry: a veth with native XDP gets no super-frames, so that every packet of 1,500 bytes "
-        "is paid for alone."
+        "entry: on veth not in the driver, where it would get no super-frames "
+        "([decision 0013](decisions/0013-generic-xdp-on-veth.md))."
     )
 
 

@@ -153,17 +153,25 @@ class Gate(Closing):
         """The kernel's number of a program, unique until the next boot; `ip link` shows it."""
         return check(self._lib.fx_bpf_program_id(self.program_fd(destinations=destinations)))
 
-    def attach(self, ifindex: int, *, destinations: bool = False, replaces: int = 0) -> Mode:
+    def attach(
+        self,
+        ifindex: int,
+        *,
+        destinations: bool = False,
+        replaces: int = 0,
+        keeps_super_frames: bool = False,
+    ) -> Mode:
         """Attach to an interface of this network namespace, in its driver where that can.
 
         Whatever XDP program is there already is an error, but the one with the id `replaces`: the
-        gate that a killed process left. Its entries go with it. Native XDP slows super-frames down
-        on veth and may reset the link of a NIC: attach while there is something to block.
+        gate that a killed process left. Its entries go with it. With `keeps_super_frames` not in a
+        driver that gets none with XDP (veth), where the kernel does without (Linux 6.9). It may
+        reset the link of a NIC: attach while there is something to block.
         """
         if ifindex in self._attached:
             self.detach(ifindex)
         program = self.program_fd(destinations=destinations)
-        mode = _MODES[_check(self._lib.fx_xdp_attach(program, ifindex, replaces))]
+        mode = _MODES[_check(self._lib.fx_xdp_attach(program, ifindex, replaces, keeps_super_frames))]
         self._attached[ifindex] = (program, mode)
         return mode
 

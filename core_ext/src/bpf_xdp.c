@@ -3,12 +3,16 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "fx/bpf_abi.h"
@@ -95,11 +99,37 @@ static int occupied(const char *interface, uint32_t id)
 		       *name ? ", " : "", id);
 }
 
-static int attach_first(int program_fd, int ifindex, const char *name)
+/*
+ * Whether native XDP costs the interface its super-frames, while the kernel's own takes them in pieces
+ * as they are: the peer of a veth with native XDP stops sending any, and each packet is copied.
+ */
+static int is_better_generic(const char *name)
+{
+	struct ethtool_drvinfo driver = { .cmd = ETHTOOL_GDRVINFO };
+	struct ifreq request = { .ifr_data = (void *)&driver };
+	unsigned int major = 0, minor = 0;
+	struct utsname kernel;
+	int fd, code;
+
+	if (uname(&kernel) < 0 || sscanf(kernel.release, "%u.%u", &major, &minor) != 2 ||
+	    major < 6 || (major == 6 && minor < 9))
+		return 0;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return 0;
+	memcpy(request.ifr_name, name, IFNAMSIZ);
+	code = ioctl(fd, SIOCETHTOOL, &request);
+	close(fd);
+	return code == 0 && strcmp(driver.driver, "veth") == 0;
+}
+
+static int attach_first(int program_fd, int ifindex, const char *name, int keeps_whole)
 {
 	uint32_t once = XDP_FLAGS_UPDATE_IF_NOEXIST;
-	int native = bpf_xdp_attach(ifindex, program_fd, once | XDP_FLAGS_DRV_MODE, NULL), code;
+	int native = -EOPNOTSUPP, code;
 
+	if (!keeps_whole || !is_better_generic(name))
+		native = bpf_xdp_attach(ifindex, program_fd, once | XDP_FLAGS_DRV_MODE, NULL);
 	if (native == 0)
 		return FX_XDP_NATIVE;
 	if (native == -EPERM)
@@ -111,7 +141,7 @@ static int attach_first(int program_fd, int ifindex, const char *name)
 		       name, strerror(-native), strerror(-code));
 }
 
-int fx_xdp_attach(int program_fd, int ifindex, uint32_t replaced_id)
+int fx_xdp_attach(int program_fd, int ifindex, uint32_t replaced_id, int keeps_whole)
 {
 	char name[IFNAMSIZ] = "";
 	uint32_t id, mode;
@@ -123,7 +153,7 @@ int fx_xdp_attach(int program_fd, int ifindex, uint32_t replaced_id)
 	if (code)
 		return fx_fail(code, "%s: asking for its XDP program: %s", name, strerror(-code));
 	if (!id)
-		return attach_first(program_fd, ifindex, name);
+		return attach_first(program_fd, ifindex, name, keeps_whole);
 	if (id != (uint32_t)mine && id != replaced_id)
 		return occupied(name, id);
 	if (id != (uint32_t)mine)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fortress.cli.check import Check
-from fortress.respond.netlink import NETFILTER, ROUTE, Netlink, attributes
+from fortress.kernel.netlink import NETFILTER, ROUTE, Netlink, attributes
 
 MOST_INTERFACES = 32  # a host of containers has hundreds, which tell nothing new
 _GENERIC = 16

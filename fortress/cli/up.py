@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _to_watch(settings: Settings) -> tuple[Sequence[str], str]:
     """The interfaces to watch, or none and why."""
+    from fortress.kernel.routes import default_interfaces
     from fortress.services.agent.ports import CaptureError, choose
-    from fortress.services.agent.sides import default_route
 
     try:
         choose(Path(settings.respond.guard) if settings.respond.guard else None)
@@ -84,8 +84,8 @@ def _to_watch(settings: Settings) -> tuple[Sequence[str], str]:
         return (), str(error).partition(";")[0]
     if settings.capture.interfaces:
         return settings.capture.interfaces, ""
-    routed = default_route()
-    return ((routed,), "") if routed else ((), "no interface has a default route")
+    routed = default_interfaces()
+    return (routed[:1], "") if routed else ((), "no interface has a default route")
 
 
 def shipped_sample() -> Path:

@@ -12,6 +12,7 @@ from fortress.devices.leases import Lease, file_mark, read_leases
 from fortress.devices.neighbours import Neighbour, Neighbours
 from fortress.devices.table import DeviceTable
 from fortress.errors import InputError
+from fortress.kernel.routes import default_interfaces
 
 LEASES_EVERY_S = 2.0
 ALL_EVERY_S = 300.0  # confirmations of known neighbours are not all told
@@ -54,7 +55,7 @@ class DeviceWatch:
         if lost or now_s >= self._all_due_s:
             self._neighbours.forget_names()
             self._all_due_s = now_s + ALL_EVERY_S
-            self._outside = outside()
+            self._outside = frozenset(default_interfaces())
             self.own_macs = frozenset(self._neighbours.own_macs())
             self._take(self._neighbours.all())
         self._take(news)
@@ -111,22 +112,3 @@ class DeviceWatch:
         if unread:  # its leases may go on
             return
         self.table.leases(leases)
-
-
-def outside(proc: Path = Path("/proc/thread-self/net")) -> frozenset[str]:
-    """Interfaces that a default route leads out of, as the kernel's tables in /proc tell."""
-    found = set()
-    for words in _rows(proc / "route"):
-        if len(words) >= 8 and words[1] == words[7] == "00000000":
-            found.add(words[0])
-    for words in _rows(proc / "ipv6_route"):
-        if len(words) >= 10 and words[0] == "0" * 32 and words[1] == "00" and words[-1] != "lo":
-            found.add(words[-1])
-    return frozenset(found)
-
-
-def _rows(file: Path) -> list[list[str]]:
-    try:
-        return [line.split() for line in file.read_text(encoding="ascii").splitlines()]
-    except (OSError, ValueError):
-        return []

@@ -2,10 +2,11 @@
 """Who claims which address on the link: ARP and neighbour discovery, who asked, and who contradicts
 whom.
 
-The first MAC that claims an address is its holder; the holder changes when it has been silent for
-HANDOVER_S. A claim by another MAC is a rival's. A reply that nobody asked for within ASKED_S is
-unrequested (announcements of one's own address, where sender and target are the same, are not
-counted).
+Whoever sends a frame makes the claim in it, whatever MAC is written into the claim: anybody can
+write another device's there. The first MAC that claims an address is its holder; the holder changes
+when it has been silent for HANDOVER_S. A claim by another MAC is a rival's. A reply that nobody
+asked for within ASKED_S is unrequested (announcements of one's own address, where sender and target
+are the same, are not counted).
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ REQUEST, REPLY, SOLICITATION, ADVERTISEMENT = 1, 2, 135, 136
 HANDOVER_S = 300
 ASKED_S = 5
 DISPUTE_S = 300
-PACKET_COLUMNS = ("time_ns", "src_addr", "dst_addr", "src_mac", "arp_mac", "arp_op", "iface")
+PACKET_COLUMNS = (
+    "time_ns", "src_addr", "dst_addr", "src_mac", "dst_mac", "arp_mac", "arp_op", "iface",
+)  # fmt: skip
 CLAIMS = {
     "row": "number of a packet row of the tick in which the guilty side makes its claim",
     "guilty_mac": "the side with more unrequested replies, else the rival",
@@ -55,6 +58,7 @@ _SHARED = (
     (0x0007B400, 16),
 )
 _MOST_ACCUSED = 64
+_GROUP_BIT = np.uint64(1 << 40)
 _HOLDER, _HOLDER_UNASKED, _RIVAL, _RIVAL_UNASKED = range(4)
 _UNSPECIFIED_V4 = np.uint64(0xFFFF << 32)
 
@@ -85,7 +89,7 @@ class ClaimWindows:
         """The rows of CLAIMS of a tick; `gateways` are the MACs that packets from elsewhere come
         from.
         """
-        op, mac = packets["arp_op"], packets["arp_mac"]
+        op, mac = packets["arp_op"], claimant(packets)
         target = words(packets["dst_addr"])
         asks = np.flatnonzero(op == REQUEST)
         if len(asks):
@@ -114,7 +118,6 @@ class ClaimWindows:
         rival = self._take_sides(of_row, mac, ns)
         other_target = (target.low[row] != sender.low[row]) | (target.high[row] != sender.high[row])
         unasked = (op[row] == REPLY) & other_target & ~self._was_asked(keys, ns)
-        unasked &= packets["src_mac"][row] == mac  # else another device said it, in mac's name
         worth = unasked | (self._rival[of_row] != 0)  # nobody disputes the rest
         if not worth.any():
             return {}
@@ -122,6 +125,45 @@ class ClaimWindows:
         touched, of_row = np.unique(of_row, return_inverse=True)
         self._count(touched, of_row, rival, unasked, ns)
         return self._read(touched, of_row, row, rival, gateways, ns)
+
+    def asking(self, packets: Columns) -> Attempts:
+        """Requests and solicitations as attempts to reach an address by ARP (`row` is -1 - the
+        packet row), once `observe` has seen them.
+        """
+        op = packets["arp_op"]
+        sender, target = words(packets["src_addr"]), words(packets["dst_addr"])
+        asks = (op == REQUEST) | (op == SOLICITATION)
+        tells = (op == REPLY) | (op == ADVERTISEMENT)
+        between = (sender.low != target.low) & _is_specified(sender) & _is_specified(target)
+        row = np.flatnonzero((asks | tells) & between)
+        ask, count = asks[row], len(row)
+        sender, target = sender.take(row), target.take(row)
+        return Attempts(
+            row=-1 - row,
+            source=_either(ask, sender, target),
+            mac=np.where(ask, packets["src_mac"][row], self._told(packets["dst_mac"][row], target)),
+            target=_either(ask, target, sender),
+            proto=np.zeros(count, np.uint64),
+            port=np.zeros(count, np.uint64),
+            failed=np.where(ask, np.float32(1), np.float32(-1)),
+            fine=(~ask).astype(np.float32),
+            odd=np.zeros(count, np.float32),
+        )
+
+    def _told(self, to_mac: UInt64, target: Addresses) -> UInt64:
+        """Whom answers are for: of those that are sent to all it is who has the address."""
+        to_all = (to_mac == 0) | ((to_mac & _GROUP_BIT) != 0)
+        if not to_all.any():
+            return to_mac
+        slots = self.table.find(address_key(self._secret, target))
+        return np.where(to_all & (slots != ABSENT), self._holder[slots], to_mac)
+
+    def holder(self, address: Addresses) -> int:
+        """The MAC that holds one address, 0 = nobody has claimed it lately or two do."""
+        slot = int(self.table.find(address_key(self._secret, address))[0])
+        if slot == ABSENT or self._rival[slot]:
+            return 0
+        return int(self._holder[slot])
 
     def clear(self) -> None:
         """Forgets everything heard."""
@@ -208,27 +250,13 @@ class ClaimWindows:
         return count, own
 
 
-def asking(packets: Columns) -> Attempts:
-    """Requests and solicitations as attempts to reach an address by ARP (`row` is -1 - the packet
-    row).
+def claimant(packets: Columns) -> UInt64:
+    """Who makes the claim of each row: the frame's sender, where the link has senders; 0 = nobody
+    claims anything.
     """
-    op = packets["arp_op"]
-    sender, target = words(packets["src_addr"]), words(packets["dst_addr"])
-    asks, tells = (op == REQUEST) | (op == SOLICITATION), (op == REPLY) | (op == ADVERTISEMENT)
-    between = (sender.low != target.low) & _is_specified(sender) & _is_specified(target)
-    row = np.flatnonzero((asks | tells) & between)
-    ask = asks[row]
-    count = len(row)
-    return Attempts(
-        row=-1 - row,
-        source=_either(ask, sender.take(row), target.take(row)),
-        target=_either(ask, target.take(row), sender.take(row)),
-        proto=np.zeros(count, np.uint64),
-        port=np.zeros(count, np.uint64),
-        failed=np.where(ask, np.float32(1), np.float32(-1)),
-        fine=(~ask).astype(np.float32),
-        odd=np.zeros(count, np.float32),
-    )
+    said, sent = packets["arp_mac"], packets["src_mac"]
+    shared = _is_shared(said)  # of redundant gateways the one that works speaks for all
+    return np.where((said == 0) | (sent == 0) | shared, said, sent)
 
 
 def _either(first: Bool, one: Addresses, other: Addresses) -> Addresses:

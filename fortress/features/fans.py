@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fortress.features.inside import Inside, sender
 from fortress.features.keys import (
     ABSENT,
     Addresses,
@@ -22,7 +23,6 @@ from fortress.features.keys import (
     Slots,
     UInt64,
     address_key,
-    as_host,
     group,
     is_private,
     joint_key,
@@ -74,6 +74,7 @@ class FanWindows:
 
     def __init__(self, secret: int, capacity: int = 16384) -> None:
         self._secret = secret
+        self.inside: Inside | None = None
         self.table = KeyTable(capacity)
         self._panes = Panes(capacity, 3, MINUTE, HOUR, distinct=True)
 
@@ -84,7 +85,7 @@ class FanWindows:
 
     def observe(self, tried: Attempts, ns: int) -> tuple[Table, Table]:
         """The rows of PAIRS and of SWEEPS that failed to reach something new in this tick."""
-        source = address_key(self._secret, as_host(tried.source))
+        source = self._source(tried)
         failed = tried.failed > 0
         worth = failed | (self.table.find(source) != ABSENT)
         if not worth.any():
@@ -125,6 +126,9 @@ class FanWindows:
         """Forgets everything seen."""
         self.table.clear()
 
+    def _source(self, tried: Attempts) -> UInt64:
+        return address_key(self._secret, sender(tried.source, tried.mac, self.inside))
+
     def _keys(self, tried: Attempts, source: UInt64) -> tuple[UInt64, UInt64]:
         """Keys of sources, pairs and sweeps one after the other; what pairs and sweeps count."""
         target = address_key(self._secret, tried.target)
@@ -161,7 +165,7 @@ class FanWindows:
 
     def _sweep_rows(self, read: _Read, tried: Attempts, ns: int) -> Table:
         at, (minute, hour) = read.attempt, read.totals
-        source = self.table.find(address_key(self._secret, as_host(tried.source.take(at))))
+        source = self.table.find(self._source(tried.take(at)))
         failed = np.maximum(minute[:, _FAILED], 0)
         of_source = self._panes.totals(source, ns)[0, :, _FAILED]
         of_source[source == ABSENT] = 0
@@ -207,6 +211,7 @@ def joined(first: Attempts, second: Attempts) -> Attempts:
     return Attempts(
         np.concatenate((first.row, second.row)),
         addresses(first.source, second.source),
+        np.concatenate((first.mac, second.mac)),
         addresses(first.target, second.target),
         np.concatenate((first.proto, second.proto)),
         np.concatenate((first.port, second.port)),

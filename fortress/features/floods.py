@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from fortress.features.inside import Inside, sender
 from fortress.features.keys import (
     Addresses,
     Bool,
@@ -27,7 +28,7 @@ FEWEST = 50  # suspicious packets a tick below which a target is not looked at
 _ANSWERS_PER = 50  # UDP packets to a target for each of its answers from which a flow is suspicious
 
 TARGETS = {
-    "row": "number of the interval row with the most packets to the target",
+    "row": "number of the busiest source's interval row with the most packets to the target",
     "proto": "IP protocol; ICMPv6 is told as 1 like ICMP",
     "pkts": "packets to the target in this tick",
     "bytes": "IP bytes to the target in this tick",
@@ -54,7 +55,7 @@ def suspects(rows: Columns) -> Slots:
     return np.flatnonzero(half_open | one_sided | icmp)
 
 
-def targets(rows: Columns, secret: int) -> Table:
+def targets(rows: Columns, secret: int, inside: Inside | None = None) -> Table:
     """The rows of TARGETS for every target that got FEWEST packets nobody answers in this tick."""
     suspect = suspects(rows)
     pkts = rows["orig_pkts"]
@@ -75,7 +76,7 @@ def targets(rows: Columns, secret: int) -> Table:
     at = np.minimum(np.searchsorted(hot, keys), len(hot) - 1)
     mine = hot[at] == keys
     row = row[mine]
-    return _measure({name: rows[name][row] for name in _READS}, row, at[mine], secret)
+    return _measure({name: rows[name][row] for name in _READS}, row, at[mine], (secret, inside))
 
 
 def _target_keys(rows: Columns, row: Slots, kind: npt.NDArray[np.uint8], secret: int) -> UInt64:
@@ -84,14 +85,18 @@ def _target_keys(rows: Columns, row: Slots, kind: npt.NDArray[np.uint8], secret:
 
 
 _READS = (
-    "orig_addr", "resp_addr", "orig_port", "resp_port", "proto", "is_new", "orig_tcp_flags",
-    "orig_pkts", "orig_bytes", "resp_pkts", "resp_pkts_total",
+    "orig_addr", "resp_addr", "orig_mac", "orig_port", "resp_port", "proto", "is_new",
+    "orig_tcp_flags", "orig_pkts", "orig_bytes", "resp_pkts", "resp_pkts_total",
 )  # fmt: skip
 
 
 def _measure(
-    rows: Columns, number: npt.NDArray[np.intp], of_row: npt.NDArray[np.intp], secret: int
+    rows: Columns,
+    number: npt.NDArray[np.intp],
+    of_row: npt.NDArray[np.intp],
+    known: tuple[int, Inside | None],
 ) -> Table:
+    secret, inside = known
     count = int(of_row.max()) + 1
 
     def per_target(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
@@ -104,11 +109,8 @@ def _measure(
     request = ((proto == ICMP) & (rows["orig_port"] == 8)) | (
         (proto == ICMP6) & (rows["orig_port"] == 128)
     )
-    first = np.zeros(count, np.intp)
-    order = np.argsort(pkts, kind="stable")
-    first[of_row[order]] = order  # the last one written is the largest
-
-    source, owner_of_row = words(rows["orig_addr"]), of_row.astype(np.uint64)
+    source = sender(words(rows["orig_addr"]), rows["orig_mac"], inside)
+    owner_of_row = of_row.astype(np.uint64)
     by_source = group(joint_key(address_key(secret, source), owner_of_row))
     sent = np.bincount(by_source.of_row, pkts, len(by_source.keys))
     owner = of_row[by_source.first]
@@ -116,6 +118,9 @@ def _measure(
     share = sent / total[owner]
     top = np.zeros(count)
     np.maximum.at(top, owner, share)
+    first = np.zeros(count, np.intp)
+    order = np.lexsort((pkts, share[by_source.of_row]))  # the busiest source's, the largest last
+    first[of_row[order]] = order
     by_port = group(rows["resp_port"].astype(np.uint64) << np.uint64(32) | owner_of_row)
     target = words(rows["resp_addr"][first])
     return {

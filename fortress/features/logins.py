@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fortress.features.inside import Inside, sender
 from fortress.features.keys import (
     ABSENT,
     Bool,
     KeyTable,
     address_key,
-    as_host,
     group,
     joint_key,
     words,
@@ -56,7 +56,7 @@ LONGEST_S = (
 )
 INTERVAL_COLUMNS = (
     "flow_id", "first_ns", "last_ns", "orig_addr", "resp_addr", "resp_port", "proto", "conn_state",
-    "orig_payload_total", "resp_payload_total",
+    "orig_payload_total", "resp_payload_total", "orig_mac",
 )  # fmt: skip
 LOGINS = {
     "row": "number of an interval row of the tick that belongs to it",
@@ -98,6 +98,7 @@ class LoginWindows:
 
     def __init__(self, secret: int, capacity: int = 4096) -> None:
         self._secret = secret
+        self.inside: Inside | None = None
         self.table = KeyTable(capacity)
         self._panes = Panes(capacity, 4, TWO_MINUTES, HOUR)
         self._counted = np.zeros(_REMEMBERED, np.uint64)  # flows counted last
@@ -127,7 +128,8 @@ class LoginWindows:
         row = seen.row
         if not len(row):
             return {}
-        source, target = as_host(words(rows["orig_addr"][row])), words(rows["resp_addr"][row])
+        source = sender(words(rows["orig_addr"][row]), rows["orig_mac"][row], self.inside)
+        target = words(rows["resp_addr"][row])
         client, server = address_key(self._secret, source), address_key(self._secret, target)
         groups = group(joint_key(client, server, port[row].astype(np.uint64)))
         counts = np.zeros((len(groups.keys), 4), np.float32)

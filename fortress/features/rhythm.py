@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fortress.features.inside import Inside, sender
 from fortress.features.keys import (
     ABSENT,
     KeyTable,
     Slots,
     address_key,
-    as_host,
     group,
     is_group,
     is_private,
@@ -37,7 +37,7 @@ SHORTEST_S = 4
 BY_NATURE = (53, 67, 68, 123, 137, 138, 161, 500, 1900, 3702, 4500, 5351, 5353, 5355, 546, 547)
 FLOW_COLUMNS = (
     "flow_id", "first_ns", "last_ns", "orig_addr", "resp_addr", "resp_port", "proto", "orig_bytes",
-    "resp_bytes", "orig_data_pkts", "resp_data_pkts", "midstream",
+    "resp_bytes", "orig_data_pkts", "resp_data_pkts", "midstream", "orig_mac",
 )  # fmt: skip
 SERVICES = {
     "row": "number of an ended flow of the tick that belongs to it",
@@ -71,6 +71,7 @@ class Rhythms:
 
     def __init__(self, secret: int, capacity: int = 16384) -> None:
         self._secret = secret
+        self.inside: Inside | None = None
         self.table = KeyTable(capacity)
         self._begun = np.zeros(capacity, np.int64)
         self._seen = np.zeros(capacity, np.int64)  # gaps ever
@@ -93,7 +94,8 @@ class Rhythms:
         row = wanted.nonzero()[0]
         if not len(row):
             return {}
-        source, target = as_host(words(flows["orig_addr"][row])), words(flows["resp_addr"][row])
+        source = sender(words(flows["orig_addr"][row]), flows["orig_mac"][row], self.inside)
+        target = words(flows["resp_addr"][row])
         service = proto[row].astype(np.uint64) << np.uint64(16) | port[row]
         client, server = address_key(self._secret, source), address_key(self._secret, target)
         keys, single = joint_key(client, server, service), ~is_group(target)

@@ -45,11 +45,12 @@ class Attempts:
 
     `failed` is 1 for a new flow that failed, -1 for an older one that got its answer after all;
     `fine` is 1 for those that succeeded; `odd` is 1 for a failed flow whose TCP flags no stack
-    sends (FIN, NULL, Xmas scans). `row` is the number of the interval row.
+    sends (FIN, NULL, Xmas scans). `row` is the number of the interval row, `mac` the source's.
     """
 
     row: Slots
     source: Addresses
+    mac: npt.NDArray[np.uint64]
     target: Addresses
     proto: npt.NDArray[np.uint64]
     port: npt.NDArray[np.uint64]
@@ -65,6 +66,7 @@ class Attempts:
         return Attempts(
             self.row[chosen],
             self.source.take(chosen),
+            self.mac[chosen],
             self.target.take(chosen),
             self.proto[chosen],
             self.port[chosen],
@@ -114,6 +116,7 @@ def attempts(rows: Columns) -> Attempts:
     return Attempts(
         row=row,
         source=words(rows["orig_addr"][row]),
+        mac=rows["orig_mac"][row],
         target=target.take(chosen),
         proto=proto.astype(np.uint64),
         port=port.astype(np.uint64),

@@ -12,7 +12,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from fortress.features import claims, fans, floods, logins, rhythm, rows
-from fortress.features.keys import KeyTable, UInt64, distinct, is_group, is_private, is_v4, words
+from fortress.features.inside import Inside
+from fortress.features.keys import (
+    Addresses,
+    KeyTable,
+    UInt64,
+    distinct,
+    is_group,
+    is_private,
+    is_v4,
+    words,
+)
 from fortress.features.rows import Columns, Table
 
 TABLES: Mapping[str, Mapping[str, str]] = {
@@ -41,6 +51,7 @@ class Windows:
         self._logins = logins.LoginWindows(secret)
         self._rhythms = rhythm.Rhythms(secret)
         self._claims = claims.ClaimWindows(secret)
+        self._inside: Inside | None = None
         self._gateways: UInt64 = np.empty(0, np.uint64)
         self._prefixes: UInt64 = np.empty(0, np.uint64)
         self._last_ns: int | None = None
@@ -62,7 +73,7 @@ class Windows:
             packets = {name: packets[name] for name in PACKET_COLUMNS}
             self._learn_prefixes(packets)
             tables["claims"] = self._claims.observe(packets, self._gateways, ns)
-            asked = claims.asking(packets)
+            asked = self._claims.asking(packets)
             tried = asked if tried is None else fans.joined(tried, asked)
         if tried is not None and len(tried):
             tables["pairs"], tables["sweeps"] = self._fans.observe(tried, ns)
@@ -78,11 +89,19 @@ class Windows:
 
     def targets(self, intervals: Columns) -> dict[str, Table]:
         """The table `targets` of a second's interval rows, which are of one second."""
-        return {"targets": floods.targets(intervals, self._secret)}
+        return {"targets": floods.targets(intervals, self._secret, self._inside)}
 
     def logins(self, ns: int, intervals: Columns) -> dict[str, Table]:
         """The table `logins`; every row is to be shown once, those of a second together."""
         return {"logins": self._logins.observe(intervals, ns)}
+
+    def know(self, inside: Inside | None) -> None:
+        """Takes which networks are inside; None = the private ones, as far as is known."""
+        self._inside = self._fans.inside = self._logins.inside = self._rhythms.inside = inside
+
+    def holder(self, address: Addresses) -> int:
+        """The MAC that claims an address on the link and is not contradicted, 0 = nobody."""
+        return self._claims.holder(address)
 
     @property
     def memory_bytes(self) -> int:

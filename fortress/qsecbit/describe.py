@@ -151,7 +151,7 @@ def _of_packet(packets: Columns, row: int) -> dict[str, Any]:
         "target": target,
         "src_ip": source,
         "dest_ip": target,
-        "src_mac": mac_text(int(packets["arp_mac"][row] or packets["src_mac"][row])),
+        "src_mac": mac_text(int(packets["src_mac"][row] or packets["arp_mac"][row])),
         "proto": "ARP" if int(packets["arp_op"][row]) < 3 else "ICMPv6",
         "in_iface": str(int(packets["iface"][row])),
     }

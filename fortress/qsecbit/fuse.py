@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Findings become events, parts of the score and verdicts: the only place where verdicts are made.
 
-One part for each (detector, host, target): the largest risk, kept fresh by repeats. It is told
+One part for each (detector, host, target), and on our side for each MAC that sent the frames: the
+largest risk, kept fresh by repeats. It is told
 again when its risk has risen by RISEN, has become an alarm, or AGAIN_S (of a notice NOTICE_AGAIN_S)
 have passed.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from fortress.qsecbit.places import Places
 from fortress.qsecbit.score import MOST_P, Part, decayed, host_risk, share_names
-from fortress.verdict import Action, Finding, Layer, Source, Verdict
+from fortress.verdict import Action, Finding, Source, Verdict
 
 WATCH = 0.2  # findings of less risk are forgotten at once
 ALARM = 0.4
@@ -35,7 +36,8 @@ RENEW = 0.5  # a verdict is renewed when half of its time has gone and the reaso
 LOCAL_WEIGHT, REMOTE_WEIGHT, BACKGROUND_WEIGHT = 1.0, 0.6, 0.05
 _BACKGROUND = ("T1046", "T1018")  # strangers who look around without success: the Internet's noise
 _SECOND = 1_000_000_000
-_Key = tuple[str, str, str]
+_Key = tuple[str, str, str, str]
+_Culprit = tuple[str, str]  # a host, and the MAC that answers for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,7 @@ class Fuse:
         self._settings = settings or FuseSettings()
         self._places = places or Places()
         self._held: dict[_Key, _Held] = {}
-        self._verdicts: dict[str, Verdict] = {}
-        self._macs: dict[str, str] = {}
+        self._verdicts: dict[_Culprit, Verdict] = {}
         self.overflows = 0
 
     def __len__(self) -> int:
@@ -78,7 +79,7 @@ class Fuse:
         opened = []
         accused = self._accused(arrived) if any(lone < 1 for _, lone in arrived) else {}
         for found, lone in arrived:
-            others = accused.get(found.host, set()) - {found.detector}
+            others = accused.get(self._culprit(found), set()) - {found.detector}
             told = found if others else _limited(found, lone)
             if told.risk >= WATCH and self._hold(told, lone < 1, ns):
                 opened.append(told)
@@ -90,7 +91,7 @@ class Fuse:
         Of detectors that prove nothing alone, one finding a host counts: the largest.
         """
         parts, gone, tau_ns = [], [], self._settings.tau_s * 1e9
-        alone: dict[tuple[str, str], Part] = {}
+        alone: dict[tuple[str, ...], Part] = {}
         for key, held in self._held.items():
             age_ns = ns - held.fresh_ns  # `decayed` without its call: this runs for each every tick
             p = held.risk * math.exp(-age_ns / tau_ns) if age_ns > 0 else held.risk
@@ -101,38 +102,38 @@ class Fuse:
             part = Part(held.finding, p, held.weight, held.names)
             if not held.lone:
                 parts.append(part)
-            elif (best := alone.get(key[:2])) is None or best.p < p:
-                alone[key[:2]] = part
+            elif (best := alone.get((*key[:2], key[3]))) is None or best.p < p:
+                alone[*key[:2], key[3]] = part
         for key in gone:
             del self._held[key]
         return [*parts, *alone.values()]
 
     def verdicts(self, ns: int, parts: Sequence[Part]) -> tuple[Verdict, ...]:
         """Verdicts that are new, stronger, or due for renewal."""
-        calm: dict[str, list[float]] = {}  # logarithms: of everything, of what may block
+        calm: dict[_Culprit, list[float]] = {}  # logarithms: of everything, of what may block
         for part in parts:
             found = part.finding
             if found.host == found.target:  # a victim is not to blame
                 continue
-            logs = calm.setdefault(found.host, [0.0, 0.0])
+            logs = calm.setdefault(self._culprit(found), [0.0, 0.0])
             log = math.log1p(-part.p)
             logs[0] += log
             may_block = found.source is Source.RULE or self._settings.model_may_block
             if may_block and found.risk >= ALARM:  # a heap of notices proves nothing
                 logs[1] += log
         changed = []
-        for host, (log, proven) in calm.items():
-            step = self._step(host, -math.expm1(log), -math.expm1(proven))
-            if step is None or not _supersedes(step[0], self._verdicts.get(host), ns):
+        for culprit, (log, proven) in calm.items():
+            step = self._step(culprit[0], -math.expm1(log), -math.expm1(proven))
+            if step is None or not _supersedes(step[0], self._verdicts.get(culprit), ns):
                 continue
-            target = self._target(host)
+            target = self._target(*culprit)
             if target is not None:
-                mine = [part for part in parts if part.finding.host == host]
+                mine = [part for part in parts if self._culprit(part.finding) == culprit]
                 cause = max(mine, key=lambda part: (*self._news(part.finding, ns), part.p))
-                self._verdicts[host] = _verdict(ns, target, step, mine, cause)
-                changed.append(self._verdicts[host])
-        for host in [h for h, verdict in self._verdicts.items() if verdict.until_ns <= ns]:
-            del self._verdicts[host]
+                self._verdicts[culprit] = _verdict(ns, target, step, mine, cause)
+                changed.append(self._verdicts[culprit])
+        for culprit in [who for who, verdict in self._verdicts.items() if verdict.until_ns <= ns]:
+            del self._verdicts[culprit]
         return tuple(changed)
 
     def retune(self, settings: FuseSettings) -> None:
@@ -143,25 +144,29 @@ class Fuse:
         """Forgets what goes on: the clock has stepped back, ages mean nothing any more."""
         self._held.clear()
         self._verdicts.clear()
-        self._macs.clear()
 
     def _news(self, found: Finding, ns: int) -> tuple[bool, bool]:
         """Whether a finding was told, and whether it was seen, at `ns`: what changes a verdict."""
-        held = self._held[found.detector, found.host, found.target]
-        return held.told_ns == ns, held.fresh_ns == ns
+        held = self._held.get(self._key(found))
+        return (held.told_ns == ns, held.fresh_ns == ns) if held else (False, False)
 
-    def _accused(self, arrived: Sequence[tuple[Finding, float]]) -> dict[str, set[str]]:
-        accused: dict[str, set[str]] = {}
-        for held in self._held.values():
-            accused.setdefault(held.finding.host, set()).add(held.finding.detector)
+    def _culprit(self, found: Finding) -> _Culprit:
+        return found.host, self._places.pinned(found)
+
+    def _key(self, found: Finding) -> _Key:
+        return found.detector, found.host, found.target, self._places.pinned(found)
+
+    def _accused(self, arrived: Sequence[tuple[Finding, float]]) -> dict[_Culprit, set[str]]:
+        accused: dict[_Culprit, set[str]] = {}
+        for detector, host, _, mac in self._held:
+            accused.setdefault((host, mac), set()).add(detector)
         for found, _ in arrived:
             if found.risk >= WATCH:
-                accused.setdefault(found.host, set()).add(found.detector)
+                accused.setdefault(self._culprit(found), set()).add(found.detector)
         return accused
 
     def _hold(self, found: Finding, lone: bool, ns: int) -> bool:
-        key = found.detector, found.host, found.target
-        self._learn_mac(found)
+        key = self._key(found)
         held = self._held.get(key)
         if held is None:
             self._make_room(ns)
@@ -188,16 +193,6 @@ class Fuse:
             return True
         return False
 
-    def _learn_mac(self, found: Finding) -> None:
-        mac, host = found.src_mac, found.host
-        if not mac or host == found.target or not self._places.is_local(host):
-            return
-        # What is said in a gateway's name may come from anywhere, unless it is said on the link.
-        if found.layer is Layer.L2 or not self._places.is_gateway(mac):
-            if len(self._macs) >= MOST_PARTS:
-                self._macs.clear()
-            self._macs[host] = mac
-
     def _make_room(self, ns: int) -> None:
         if len(self._held) < MOST_PARTS:
             return
@@ -219,14 +214,14 @@ class Fuse:
                 return action, seconds
         return None
 
-    def _target(self, host: str) -> tuple[str, str] | None:
+    def _target(self, host: str, mac: str) -> tuple[str, str] | None:
         """Whom a verdict names, None when there is nobody it can name without harm to others."""
+        if mac:
+            return mac, "mac"
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             return host, "mac"
-        if mac := self._macs.get(host, ""):
-            return mac, "mac"
         if address.is_unspecified or address.is_multicast:
             return None
         if self._places.is_local(host) or address.version == 4:

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fortress.features.keys import ABSENT, KeyTable, address_key, as_host, group, words
+from fortress.features.inside import Inside, sender
+from fortress.features.keys import ABSENT, KeyTable, address_key, group, words
 from fortress.features.panes import TEN_MINUTES, Panes
 from fortress.qsecbit.describe import of_flow
 from fortress.qsecbit.fuse import WATCH
@@ -69,6 +70,7 @@ class ModelWindows:
     def __init__(self, classifier: Classifier, secret: int, capacity: int = 4096) -> None:
         self._classifier = classifier
         self._secret = secret
+        self.inside: Inside | None = None
         self.table = KeyTable(capacity)
         self._panes = Panes(capacity, 2, TEN_MINUTES)
 
@@ -85,7 +87,8 @@ class ModelWindows:
         risky = said.labels != CALM_LABEL
         if not risky.any() and not len(self.table):
             return []
-        source = address_key(self._secret, as_host(words(flows["orig_addr"])))
+        host = sender(words(flows["orig_addr"]), flows["orig_mac"], self.inside)
+        source = address_key(self._secret, host)
         worth = (risky | (self.table.find(source) != ABSENT)).nonzero()[0]
         risky = risky[worth]
         groups = group(source[worth])

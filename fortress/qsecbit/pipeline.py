@@ -6,6 +6,7 @@ No input or output, no clock: what a tick gives is a function of its rows and of
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from fortress.errors import ConfigError
+from fortress.features.inside import Inside
+from fortress.features.keys import Addresses
 from fortress.features.lately import LastSecond, Unsettled
 from fortress.features.rows import Columns, Table
 from fortress.features.windows import (
@@ -25,11 +28,11 @@ from fortress.features.windows import (
 )
 from fortress.qsecbit.catalogue import chosen
 from fortress.qsecbit.contract import Plain, Setting
-from fortress.qsecbit.describe import Evidence, finding
+from fortress.qsecbit.describe import Evidence, finding, mac_text
 from fortress.qsecbit.fuse import WATCH, Fuse, FuseSettings
 from fortress.qsecbit.hold import ENDED_S, HOLD_S, Hold
 from fortress.qsecbit.model import Classifier, ModelWindows
-from fortress.qsecbit.places import Places
+from fortress.qsecbit.places import OurSide, Places
 from fortress.qsecbit.score import score
 from fortress.verdict import Finding, Notice, Score, Status, Verdict
 
@@ -38,6 +41,7 @@ _COLD = 0.5
 _STALE = 0.5
 _SECOND = 1_000_000_000
 _Found = tuple[Finding, float]  # and the most risk it may have alone
+_V4, _WORD = 0xFFFF << 32, (1 << 64) - 1  # addresses are of 16 bytes, in two words
 _NEEDED = ("orig_port", "orig_mac", "iface")  # to describe what was found
 
 
@@ -71,6 +75,7 @@ class Pipeline:
         self._detectors = chosen(settings.detectors)
         self._places = Places()
         self._fuse = Fuse(fuse_settings(settings.qsecbit), self._places)
+        self._side: OurSide | None = None
         self._windows = Windows(settings.secret)
         self._model = ModelWindows(classifier, settings.secret) if classifier else None
         self._holds = (
@@ -162,6 +167,20 @@ class Pipeline:
         found = [one for hold in self._holds if hold for one in self._judge(hold.take())]
         return self._result(self._last_ns, found, ())
 
+    def place(self, side: OurSide | None) -> None:
+        """Takes what the machine that captures knows of the networks around it; None where that is
+        nothing, as in replay. What was seen before stays as it was understood.
+        """
+        if side == self._side:
+            return
+        self._side = side
+        self._places.know(side)
+        networks = side.networks if side else None
+        inside = None if networks is None else Inside(networks)
+        self._windows.know(inside)
+        if self._model:
+            self._model.inside = inside
+
     def retune(self, settings: PipelineSettings) -> None:
         """Go on with other settings of detectors and score; what was seen stays. ConfigError names
         the key at fault, and nothing has changed then.
@@ -206,15 +225,25 @@ class Pipeline:
         self._places.learn(self._windows.prefixes, self._windows.gateways)
         found = self._judge_tables(tables, held)
         if self._model and held.flows:
-            found += [(one, 1.0) for one in self._model.observe(held.flows, held.ns)]
+            said = self._model.observe(held.flows, held.ns)
+            found += [(self._places.attributed(one, self._holder), 1.0) for one in said]
         return found
+
+    def _holder(self, host: str) -> str:
+        """Who has claimed an address on the link."""
+        packed = int(ipaddress.ip_address(host)) | (_V4 if "." in host else 0)
+        high, low = np.array([packed >> 64], np.uint64), np.array([packed & _WORD], np.uint64)
+        return mac_text(self._windows.holder(Addresses(high, low)))
 
     def _judge_tables(self, tables: Mapping[str, Table], evidence: Evidence) -> list[_Found]:
         found: list[_Found] = []
         for setting in self._detectors:
             table = tables.get(setting.detector.table)
             if table and len(table["row"]):
-                found += _judged(setting, table, evidence)
+                found += [
+                    (self._places.attributed(one, self._holder), lone)
+                    for one, lone in _judged(setting, table, evidence)
+                ]
         return found
 
     def _result(self, ns: int, found: Sequence[_Found], notices: tuple[Notice, ...]) -> TickResult:

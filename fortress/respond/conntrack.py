@@ -11,8 +11,8 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from fortress.kernel.netlink import NESTED, NETFILTER, Netlink, attribute, attributes
 from fortress.respond.block import Target
-from fortress.respond.netlink import NESTED, NETFILTER, Netlink, attribute, attributes
 
 MOST_CONNECTIONS = 4096  # of one address that are forgotten at once
 MOST_SCANNED = 50_000  # of an answer; what is beyond ends by its timeout

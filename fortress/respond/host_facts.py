@@ -9,11 +9,12 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fortress.respond.netlink import SOCK_DIAG, Netlink, attributes
+from fortress.kernel.netlink import SOCK_DIAG, Netlink, attributes
+from fortress.kernel.routes import gateways, routes
 
-_NEWLINK, _GETLINK, _GETADDR, _GETROUTE, _GETNEIGH, _DIAG = 16, 18, 22, 26, 30, 20
+_NEWLINK, _GETLINK, _GETADDR, _GETNEIGH, _DIAG = 16, 18, 22, 30, 20
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 3, 1, 2, 8
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_MULTIPATH, _NDA_DST, _NDA_LLADDR = 1, 4, 5, 9, 1, 2
+_NDA_DST, _NDA_LLADDR = 1, 2
 _IFF_LOOPBACK = 8
 _ESTABLISHED = 1 << 1  # inet_diag counts states in bits, TCP_ESTABLISHED is 1
 _TCP = 6
@@ -54,7 +55,7 @@ def look_around(netlink: Netlink) -> Facts:
         links,
         tuple(dict.fromkeys(addresses)),
         tuple(dict.fromkeys(networks)),
-        tuple(dict.fromkeys(_gateways(netlink))),
+        gateways(routes(netlink)),
         dict(_neighbours(netlink)),
     )
 
@@ -98,31 +99,6 @@ def _addresses(netlink: Netlink) -> Iterator[tuple[int, str, int]]:
         value = told.get(_IFA_LOCAL, told.get(_IFA_ADDRESS))
         if value is not None and family in (socket.AF_INET, socket.AF_INET6):
             yield index, _address_of(family, value), bits
-
-
-def _gateways(netlink: Netlink) -> Iterator[str]:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        request = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0)
-        for message in netlink.dump(_GETROUTE, request):
-            bits = message.payload[1]
-            told = attributes(message.payload[12:])
-            if bits or _RTA_DST in told:
-                continue
-            if _RTA_GATEWAY in told:
-                yield _address_of(family, told[_RTA_GATEWAY])
-            yield from _next_hops(family, told.get(_RTA_MULTIPATH, memoryview(b"")))
-
-
-def _next_hops(family: int, hops: memoryview) -> Iterator[str]:
-    at = 0
-    while at + 8 <= len(hops):
-        (length,) = struct.unpack_from("=H", hops, at)
-        if length < 8 or at + length > len(hops):
-            return
-        told = attributes(hops[at + 8 : at + length])
-        if _RTA_GATEWAY in told:
-            yield _address_of(family, told[_RTA_GATEWAY])
-        at += (length + 3) & ~3
 
 
 def _neighbours(netlink: Netlink) -> Iterator[tuple[str, str]]:

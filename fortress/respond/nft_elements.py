@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TypeAlias
 
+from fortress.kernel.netlink import NESTED, attribute
 from fortress.respond.backend import Change, Place
 from fortress.respond.block import Kind
-from fortress.respond.netlink import NESTED, attribute
 from fortress.respond.nft_rules import CONTAINERS, FAMILIES, TABLE, milliseconds
 from fortress.verdict import Action
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fortress.errors import GuardError
-from fortress.respond.netlink import NETFILTER, Netlink, attribute, attributes
+from fortress.kernel.netlink import NETFILTER, Netlink, attribute, attributes
 
 _SUBSYSTEM = 10 << 8
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET, _GETSETELEM = 1, 4, 7, 10, 13

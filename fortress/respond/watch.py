@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 
+from fortress.kernel.netlink import NETFILTER, ROUTE, Netlink, attributes
 from fortress.respond import device_rules
 from fortress.respond.backend import Place
 from fortress.respond.block import parse_target
@@ -16,7 +17,6 @@ from fortress.respond.device_rules import Lan
 from fortress.respond.guard_settings import GuardSettings
 from fortress.respond.host_facts import LINK_GROUPS, Facts, look_around
 from fortress.respond.lans import lan_networks
-from fortress.respond.netlink import NETFILTER, ROUTE, Netlink, attributes
 from fortress.respond.never_block import Spared
 from fortress.respond.nft_rules import TABLE
 from fortress.respond.spared import Places, Sessions, from_facts, from_files, from_session

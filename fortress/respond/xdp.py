@@ -180,7 +180,7 @@ class XdpBackend:
     def _attach_or_replace(self, ifindex: int, lan: bool) -> None:
         """Attaches; a program that a killed guard of ours left there is replaced, no other."""
         try:
-            self._gate.attach(ifindex, destinations=lan)
+            self._gate.attach(ifindex, destinations=lan, keeps_super_frames=True)
         except self._errors as error:
             if error.code != errno.EBUSY:
                 raise

@@ -1,12 +1,14 @@
 """The gate on real interfaces: it blocks, ends, stands beside nobody and leaves no trace."""
 
 import errno
+import platform
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,42 @@ def test_a_blocked_host_is_not_heard_and_an_unblocked_one_is(
     assert link.ping(NEAR6)
     gate.remove([GateKey.parse(FAR)])
     assert link.ping(NEAR)
+
+
+def test_a_veth_keeps_its_super_frames_where_the_kernel_takes_them_whole(
+    link: Link, near: int, gate: Gate
+) -> None:
+    major, minor = (int(word) for word in platform.release().split(".")[:2])
+    mode = "generic" if (major, minor) >= (6, 9) else "native"
+    assert gate.attach(near, keeps_super_frames=True) == mode
+    features = subprocess.run(
+        ["ip", "netns", "exec", link.far, "ethtool", "-k", "v1"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert ("tcp-segmentation-offload: on" in features) == (mode == "generic")
+    assert received(link, 30 << 20) == 30 << 20
+    assert drops(gate) == 0
+    gate.add([GateEntry(GateKey.parse(FAR))])
+    assert not link.ping(NEAR)
+    assert drops(gate) >= 2
+
+
+def received(link: Link, octets: int) -> int:
+    """How many of so many octets, sent by TCP from the far to the near host, arrive."""
+    with inside(link.near):
+        listener = socket.create_server((NEAR, 0))
+        listener.settimeout(10)
+    with inside(link.far):
+        sender = socket.create_connection(listener.getsockname(), timeout=10)
+    taken, _ = listener.accept()
+    with listener, sender, taken, ThreadPoolExecutor(1) as pool:
+        taken.settimeout(10)
+        done = pool.submit(sender.sendall, bytes(octets))
+        count = 0
+        while count < octets and (part := taken.recv(1 << 20)):
+            count += len(part)
+        done.result(timeout=10)
+    return count
 
 
 def test_jumbo_frames_are_blocked_in_the_driver(link: Link, near: int, gate: Gate) -> None:

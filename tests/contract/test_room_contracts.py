@@ -34,7 +34,7 @@ def rooms(tmp_path: Path) -> Path:
         for package in (folder, folder.parent):
             (package / "__init__.py").touch()
     modules = ("services/agent", "services/web", "qsecbit/detectors/a", "qsecbit/detectors/b")
-    for module in (*modules, "notify", "services/powercap"):
+    for module in (*modules, "kernel", "notify", "services/powercap"):
         (tmp_path / "fortress" / f"{module}.py").touch()
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (tmp_path / "lint.py").write_text(LINT)

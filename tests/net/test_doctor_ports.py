@@ -10,7 +10,7 @@ import pytest
 from fortress_core import open_xdp_port
 
 from fortress.cli.doctor_ports import Link, features_on, hidden, links, offloaded, ports
-from fortress.respond.netlink import attribute
+from fortress.kernel.netlink import attribute
 from tests.e2e.command import FORTRESS, environment
 from tests.need import need
 from tests.net.namespace import Namespace, new_namespace

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from fortress.kernel.netlink import NETFILTER, Netlink
 from fortress.respond.block import parse_target
 from fortress.respond.conntrack import connections, forget, is_bypassed
-from fortress.respond.netlink import NETFILTER, Netlink
 from fortress.verdict import Action
 from tests.need import need
 from tests.net.guarded import (

@@ -51,7 +51,7 @@ table inet nat {{
 
 @pytest.fixture
 def both() -> Iterator[tuple[Gateway, Namespace]]:
-    """A gateway whose LAN has a client and a host with two ports that are forwarded, on a bridge."""
+    """A gateway whose LAN, a bridge, has a client and a host with ports that are forwarded."""
     need("netns", "nft")
     with new_gateway() as gateway, new_namespace() as host:
         middle = gateway.middle

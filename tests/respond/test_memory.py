@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fortress.kernel.netlink import attribute, attributes
 from fortress.respond.ledger import Ledger
-from fortress.respond.netlink import attribute, attributes
 from fortress.respond.nft_rules import cover
 from fortress.respond.nft_state import Element, intervals
 from fortress.respond.spared import Places, Sessions, from_files, from_session

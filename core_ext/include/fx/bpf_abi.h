@@ -38,9 +38,10 @@ enum fx_xdp_mode { FX_XDP_NATIVE = 1, FX_XDP_GENERIC = 2 };
 /*
  * Attaches, in the driver if it can, else before the kernel's stack; returns an enum fx_xdp_mode.
  * Never replaces another's program (-EBUSY), unless it is the one with the id that was told: names
- * of other processes' programs the kernel tells only CAP_SYS_ADMIN.
+ * of other processes' programs the kernel tells only CAP_SYS_ADMIN. With keeps_whole not in a driver
+ * that would get no super-frames any more (veth), where the kernel takes them whole (Linux 6.9).
  */
-int fx_xdp_attach(int program_fd, int ifindex, uint32_t replaced_id);
+int fx_xdp_attach(int program_fd, int ifindex, uint32_t replaced_id, int keeps_whole);
 /* Takes the program off; -ENOENT if another or none is there. */
 int fx_xdp_detach(int program_fd, int ifindex);
 

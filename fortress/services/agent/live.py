@@ -169,9 +169,9 @@ class Loop:
         parts.energy.poll(before.packets)
         for notice in self._sensors.look(ns, self._sensor_rows(ns)):
             self._say(notice)
-        if parts.sides.begins_anew and not self._stop.is_set():
-            parts.notifier.reloading(parts.sides.begins_anew)
-            parts.stream.stop()
+        for notice in parts.sides.look(parts.stream, ns):
+            self._say(notice)
+        parts.pipeline.place(parts.sides.inside)
         stats = self._stats = self._counted()
         frames = sum(state.packets for state in parts.stream.ports())
         frames += parts.stream.shunt_stats().packets

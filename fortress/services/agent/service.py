@@ -7,7 +7,6 @@ import ctypes
 import os
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -70,11 +69,7 @@ class _Chosen(TypedDict):
 
 
 def run(watch: Watch, settings: Settings) -> None:
-    """Watch until SIGTERM or SIGINT; FortressError says why it could not begin.
-
-    Where a default route comes late, and tells which interface faces outside, the process begins
-    its program anew.
-    """
+    """Watch until SIGTERM or SIGINT; FortressError says why it could not begin."""
     interfaces = watch.interfaces or settings.capture.interfaces
     if not interfaces:
         raise UsageError("name an interface: --interface IF (`ip -br link` lists them)")
@@ -112,6 +107,7 @@ def run(watch: Watch, settings: Settings) -> None:
         sides = Sides(interfaces, settings.capture.outside, guard)
         stack.callback(sides.close)
         sides.join(stream)
+        pipeline.place(sides.inside)
         acts = Acts(settings.respond, guard)
         stack.callback(acts.close)
         energy = stack.enter_context(EnergySensor(settings.energy, settings.energy_path()))
@@ -137,9 +133,6 @@ def run(watch: Watch, settings: Settings) -> None:
         log.info("watching", interfaces=list(interfaces), why=choice.why, at=list(addresses))
         report = Loop(parts, stop, reload).run()
         log.info("stopped", alerts=report.alerts, packets=report.stats and report.stats.packets)
-    if sides.begins_anew and not stop.is_set():
-        log.info("begins anew", why=sides.begins_anew)
-        os.execv(sys.executable, sys.orig_argv)
 
 
 class Control:

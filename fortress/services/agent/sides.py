@@ -1,21 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LAN and WAN watched together: each connection once, as the device behind the gateway has it."""
+"""Which watched interfaces face outside, and what is inside: followed as routes change.
+
+LAN and WAN watched together are one flow for each connection, as the device behind the gateway has
+it. What faced outside once stays outside, whatever becomes of its route: an uplink that fails over
+to another one, or is made anew, is no LAN meanwhile.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from fortress_core import Conntrack, ConntrackError, Stream
+from fortress_core import Conntrack, Forged, Stream
 
 from fortress.errors import ConfigError
+from fortress.qsecbit.places import OurSide
+from fortress.services.agent.surroundings import Surroundings
 from fortress.services.agent.translations import Translations, placeholder
 from fortress.services.agent.view import SensorRow, SensorState
+from fortress.verdict import Notice
 
-LOOK_S = 2.0  # how often it is looked whether a default route has come
-_UP, _REJECT = 0x1, 0x200  # flags of a route, linux/route.h
+FORGED_AGAIN_NS = 60_000_000_000  # how often forging that goes on is told
 _WHICH = "which side is outside? set capture.outside"
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was told of forged packets of a port, and when."""
+
+    packets: int = 0
+    ns: int = 0
 
 
 class Sides:
@@ -28,24 +43,51 @@ class Sides:
             if name not in interfaces:
                 raise ConfigError(f"capture.outside: {name} is not watched")
         self._interfaces = tuple(interfaces)
+        self._named = tuple(outside)
         self._translations = Translations(guard)
-        self._why = ""
-        self.begins_anew = ""  # why the agent has to, once it has
-        self._look_s = 0.0
-        self._is_asked = len(interfaces) > 1 and not outside
-        self.ports = self._numbers(default_routes() if self._is_asked else outside)
+        self._surroundings = Surroundings(interfaces)
+        self._facing: tuple[str, ...] = ()  # outside, in the order in which that was learned
+        self._networks: tuple[str, ...] = ()
+        self._joined: list[int] = []  # the ports that the stream knows of
+        self._translates = False
+        self._told: dict[int, _Told] = {}
+        self._learn()
+
+    @property
+    def ports(self) -> list[int]:
+        """The numbers of the interfaces that face outside."""
+        return [number for number, name in enumerate(self._interfaces) if name in self._facing]
+
+    @property
+    def inside(self) -> OurSide:
+        """What is known of our side."""
+        return self._surroundings.inside(self._facing, self.ports)
 
     def join(self, stream: Stream) -> None:
         """Before the stream is read."""
-        if self.ports:
-            self._join(stream, self._translations.open())
+        if self._sees_both:
+            self._translate(stream, self._translations.open())
+        self._tell(stream)
+
+    def look(self, stream: Stream, ns: int) -> list[Notice]:
+        """Each second: takes what has changed around us; what there is to be told of it."""
+        told = []
+        if self._surroundings.have_changed():
+            before = self._facing
+            self._learn()
+            if come := [name for name in self._facing if name not in before]:
+                told.append(_faces(ns, come, before))
+            if self._sees_both and not self._translates:
+                self._translate(stream, None)
+            self._tell(stream)
+        return told + self._look_at_forged(stream, ns)
 
     def rows(self, stream: Stream) -> list[SensorRow]:
         """The sensor `conntrack`, where both sides are watched."""
-        if self._is_asked and not self.ports and not self.begins_anew:
-            self._look_again(stream)
-        if not self.ports:
-            return [_row("stale", self._why)] if self._is_asked else []
+        if len(self._interfaces) < 2:
+            return []
+        if not self._sees_both:
+            return [] if self._named else [_row("stale", self._why())]
         self._translations.look(stream)
         if not self._translations.has_come:
             return [_row("missing", self._translations.why)]
@@ -57,82 +99,74 @@ class Sides:
     def close(self) -> None:
         """Leave the kernel's news."""
         self._translations.close()
+        self._surroundings.close()
 
-    def _numbers(self, outside: Sequence[str]) -> list[int]:
-        ports = [number for number, name in enumerate(self._interfaces) if name in outside]
-        if len(ports) == len(self._interfaces):
-            return []  # nothing is inside: nothing can be seen twice
-        return ports
+    @property
+    def _sees_both(self) -> bool:
+        return 0 < len(self.ports) < len(self._interfaces)
 
-    def _join(self, stream: Stream, conntrack: Conntrack | None) -> None:
+    def _learn(self) -> None:
+        leading = self._named or self._surroundings.leading_out()
+        for name in leading:
+            # never all of several: what comes last, or is preferred least, is inside
+            is_last = len(self._facing) == len(self._interfaces) - 1 and bool(self._facing)
+            if name in self._interfaces and name not in self._facing and not is_last:
+                self._facing = (*self._facing, name)
+        self._networks = self._surroundings.networks(self._facing)
+
+    def _translate(self, stream: Stream, conntrack: Conntrack | None) -> None:
+        """From now on packets outside get the addresses that they have inside."""
         with placeholder() as unheard:
             stream.outside(self.ports, conntrack or unheard)
         self._translations.begin()
+        self._translates, self._joined = True, self.ports
 
-    def _look_again(self, stream: Stream) -> None:
-        """A default route that comes before the first packet is in time; the core cannot take back
-        what it counted, so that later the agent has to begin anew.
-        """
-        if time.monotonic() < self._look_s:
-            return
-        self._look_s = time.monotonic() + LOOK_S
-        routed = default_routes()
-        names = " and ".join(routed)
-        self.ports = self._numbers(routed)
-        if not self.ports:
-            where = f"the default route is on {names}" if routed else "there is no default route"
-            self._why = f"{_WHICH} ({where}); connections may be in two flows"
-            return
-        try:
-            self._join(stream, None)
-        except ConntrackError:
-            self.ports = []
-            self.begins_anew = f"{names} has a default route now, and faces outside"
-            self._why = f"the agent begins anew: {self.begins_anew}"
+    def _tell(self, stream: Stream) -> None:
+        """Tell the stream what it does not know yet."""
+        if self._joined != self.ports:
+            self._joined = self.ports
+            stream.outside(self.ports, None)
+        if self._joined:
+            stream.inside(self._networks)
 
+    def _why(self) -> str:
+        leading = self._surroundings.leading_out()
+        where = f"the default route is on {' and '.join(leading)}"
+        if not leading:
+            where = "there is no default route"
+        return f"{_WHICH} ({where}); connections may be in two flows"
 
-def default_routes() -> list[str]:
-    """The interfaces of the IPv4 and of the IPv6 default route, one where they are the same."""
-    found = [default_route(), default_route6()]
-    return list(dict.fromkeys(filter(None, found)))
-
-
-def default_route(table: str | None = None) -> str:
-    """The interface of the default route in /proc/net/route's text; "" without one."""
-    found = [
-        (int(row[6]), row[0])
-        for row in _rows("/proc/net/route", table)
-        if len(row) > 7 and row[1] == row[7] == "0" * 8 and _leads_on(row[3])
-    ]
-    return min(found)[1] if found else ""
+    def _look_at_forged(self, stream: Stream, ns: int) -> list[Notice]:
+        told = []
+        for number in self._joined:
+            known, seen = self._told.setdefault(number, _Told()), stream.forged(number)
+            fresh = seen.packets - known.packets
+            if fresh and (not known.ns or ns - known.ns >= FORGED_AGAIN_NS):
+                self._told[number] = _Told(seen.packets, ns)
+                told.append(_forged(ns, self._interfaces[number], fresh, seen))
+        return told
 
 
-def default_route6(table: str | None = None) -> str:
-    """The interface of the default route in /proc/net/ipv6_route's text; "" without one.
-
-    Those for some sources alone count, as a provider's router announces them.
-    """
-    found = [
-        (int(row[5], 16), row[9])
-        for row in _rows("/proc/net/ipv6_route", table)
-        if len(row) > 9 and row[0] == "0" * 32 and row[1] == "00" and _leads_on(row[8])
-    ]
-    return min(found)[1] if found else ""
+def _faces(ns: int, come: Sequence[str], before: Sequence[str]) -> Notice:
+    words = f"{' and '.join(come)} faces outside from now on: a default route leads there"
+    if before:
+        words += f" (as {' and '.join(before)} did before, and still does)"
+    return Notice(ns, "sides", words, {"outside": " ".join((*before, *come))})
 
 
-def _leads_on(flags: str) -> bool:
-    return int(flags, 16) & (_UP | _REJECT) == _UP
-
-
-def _rows(path: str, table: str | None) -> Iterator[list[str]]:
-    """The words of each line, without a heading; nothing where the kernel lacks the protocol."""
-    try:
-        text = Path(path).read_text(encoding="ascii") if table is None else table
-    except FileNotFoundError:
-        return
-    for line in text.splitlines():
-        if not line.startswith("Iface"):
-            yield line.split()
+def _forged(ns: int, name: str, packets: int, seen: Forged) -> Notice:
+    many = "a packet" if packets == 1 else f"{packets} packets"
+    words = f"{name}: {many} came from outside in the name of an address inside, left out"
+    sender = f", sent by {seen.mac}" if seen.mac else ""
+    words += f": the last one of {seen.source} to {seen.target}{sender}"
+    facts: dict[str, float | int | str] = {
+        "interface": name,
+        "packets": packets,
+        "source": seen.source,
+        "target": seen.target,
+        "mac": seen.mac,
+    }
+    return Notice(ns, "forged", words, facts)
 
 
 def _row(state: SensorState, why: str) -> SensorRow:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As much of netlink as the guard needs: dumps, requests and groups, in structs and bytes.
+"""As much of netlink as Fortress needs: dumps, requests and groups, in structs and bytes.
 
 Numbers are those of linux/netlink.h, rtnetlink.h, inet_diag.h and nfnetlink*.h.
 """
