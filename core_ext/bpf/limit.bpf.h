@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * A source held to its rates: what kind of frame it is, and the token bucket of that kind. A bucket
- * holds one second's worth and is kept as one time, when it is full again (the generic cell rate
+ * holds some seconds' worth and is kept as one time, when it is full again (the generic cell rate
  * algorithm, ITU-T I.371), so that processors share it without a lock. An entry for a prefix has one
  * bucket for all of it: who attacks from IPv6 owns a /64.
  */
@@ -20,6 +20,9 @@ enum {
 	LIMIT_FLAG_SYN = 0x02,
 	LIMIT_FLAG_ACK = 0x10
 };
+
+/* How much of its rate a source may send at once: a second's worth or more. */
+const volatile __u64 limit_burst_ns = FX_GATE_SECOND_NS;
 
 static __always_inline int limit_kind_of(struct fx_cursor *c, const struct fx_packet *packet)
 {
@@ -79,7 +82,7 @@ static __always_inline int limit_spend(struct fx_gate_value *value, __u32 kind, 
 	for (int attempt = 0; attempt < LIMIT_TRIES; attempt++) {
 		due_ns = *(volatile __u64 *)&value->due_ns[kind];
 		from_ns = due_ns > now_ns ? due_ns : now_ns;
-		if (from_ns - now_ns > FX_GATE_SECOND_NS - interval_ns)
+		if (from_ns - now_ns > limit_burst_ns - interval_ns)
 			return 0;
 		if (__sync_val_compare_and_swap(&value->due_ns[kind], due_ns,
 						from_ns + interval_ns) == due_ns)

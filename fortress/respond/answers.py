@@ -40,9 +40,12 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class StandingList:
-    """The answer to Blocks."""
+    """The answer to Blocks; `pardoned` tells for how many seconds more targets that an operator
+    unblocked are left alone.
+    """
 
     blocks: tuple[Standing, ...]
+    pardoned: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,11 @@ class GuardClient:
 
     def blocks(self) -> tuple[Standing, ...]:
         """Everything that stands, without the entries of block lists."""
-        return self._ask(messages.Blocks(), StandingList).blocks
+        return self.standing().blocks
+
+    def standing(self) -> StandingList:
+        """Everything that stands, and who is left alone because an operator unblocked it."""
+        return self._ask(messages.Blocks(), StandingList)
 
     def undo(self) -> tuple[Outcome, ...]:
         """Take the last act of an operator back; the outcomes name what it had touched."""

@@ -180,14 +180,15 @@ class Guard:
         return FeedLoaded(asked.name, len(kept), len(refused), tuple(refused[:_MOST_TOLD_REFUSALS]))
 
     def blocks(self) -> StandingList:
-        """Everything that stands, with the packets that met it."""
+        """Everything that stands, with the packets that met it, and whom an operator pardoned."""
         now_s = self._clocks.boot_s()
         hits: dict[str, int] = {}
         for backend in self.backends:
             for text, packets in backend.hits().items():
                 hits[text] = hits.get(text, 0) + packets
         return StandingList(
-            tuple(one.standing(now_s, hits.get(text)) for text, one in self.ledger.held.items())
+            tuple(one.standing(now_s, hits.get(text)) for text, one in self.ledger.held.items()),
+            self.judge.pardons(),
         )
 
     def explain(self, text: str, session: str) -> Explanation:

@@ -126,6 +126,11 @@ class Judge:
         """For how long a target is left alone yet, 0 when it is not."""
         return max(0.0, self._pardons.get(text, 0.0) - self._clocks.boot_s())
 
+    def pardons(self) -> dict[str, float]:
+        """For how many seconds more each pardoned target is left alone."""
+        now_s = self._clocks.boot_s()
+        return {text: end_s - now_s for text, end_s in self._pardons.items() if end_s > now_s}
+
     def automatic_left(self) -> int:
         """How many automatic blocks there may be now."""
         return self._automatic.left()

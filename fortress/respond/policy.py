@@ -126,6 +126,11 @@ class Policy:
         self._offenders.pop(target, None)
         self._waiting.pop(target, None)
 
+    def refused(self, target: str) -> None:
+        """What was decided last for a target was not done: it is no offence that counts."""
+        if (known := self._offenders.get(target)) is not None:
+            self._offenders[target] = replace(known, offences=known.offences - 1)
+
     def _decide(self, verdict: Verdict, target: Target, now_s: float) -> Decision | None:
         known = self._offenders.get(target.text)
         wanted_until_s = verdict.until_ns / 1e9
@@ -133,7 +138,7 @@ class Policy:
             left = (known.until_s - now_s) / (known.until_s - known.begun_s)
             if verdict.action <= known.action and (left > RENEW or wanted_until_s <= known.until_s):
                 return None
-            offences = known.offences
+            offences = max(1, known.offences)
         else:
             offences = self._remembered(known, now_s) + 1
         steps = self._settings.steps_s

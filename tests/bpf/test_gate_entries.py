@@ -157,6 +157,21 @@ def test_a_second_worth_of_frames_passes_at_once_and_then_no_more(gate: Gate) ->
     assert run(gate.program_fd(), TCP_SYN.frame()).action == XDP_PASS
 
 
+@pytest.mark.parametrize(("burst_s", "passed"), [(1, 5), (2.4, 12), (60, 300)])
+def test_so_many_seconds_worth_pass_at_once_as_the_gate_was_loaded_for(
+    burst_s: float, passed: int
+) -> None:
+    need_gate()
+    with Gate.load(entries=10, prefixes=1, burst_s=burst_s) as gate:
+        gate.add([GateEntry(KEY, "limit", 0, Rates(udp=5))])
+        for _ in range(310):
+            run(gate.program_fd(), UDP.frame())
+        assert passed <= gate.counters()["pass_limit"] <= passed + 4, "it fills again meanwhile"
+    for wrong in (0.5, 0, 1e9):
+        with pytest.raises(ValueError, match="burst_s"):
+            Gate.load(entries=10, prefixes=1, burst_s=wrong)
+
+
 def test_a_bucket_fills_again_by_its_rate(gate: Gate) -> None:
     gate.add([GateEntry(KEY, "limit", 0, Rates(udp=10))])
     begun = now_ns()

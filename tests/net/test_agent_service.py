@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,37 @@ def test_systemd_hears_readiness_life_reload_and_stop(lan: Site, systemd: socket
     hear(systemd, "READY=1")
     lan.stop(agent)
     hear(systemd, "STOPPING=1")
+
+
+def test_who_asks_for_a_reload_is_answered_when_all_were_told(
+    lan: Site, systemd: socket.socket
+) -> None:
+    """The configuration is a pipe, so that reading it takes as long as the test wants."""
+    agent = lan.start(NOTIFY_SOCKET=str(systemd.getsockname()))
+    hear(systemd, "READY=1")
+    text = lan.toml.read_text()
+    (lan.folder / "fortress.toml").unlink()
+    os.mkfifo(lan.folder / "fortress.toml")
+    answers: list[int] = []
+    asking = threading.Thread(target=lambda: answers.append(lan.ask("/reload", "POST").status))
+    asking.start()
+    until(lambda: lan.state() == "reloading")
+    told = hear(systemd, "RELOADING=1")
+    stamp_us = int(told.partition("MONOTONIC_USEC=")[2].split()[0])
+    assert 0 <= time.monotonic() - stamp_us / 1e6 < 15
+    assert not answers
+    (lan.folder / "fortress.toml").write_text(text)
+    asking.join(15)
+    assert answers == [200]
+    assert "was read again" in hear(systemd, "READY=1")
+    assert lan.state() == "running"
+    until(lambda: lan.notices("reload"))
+    (lan.folder / "fortress.toml").unlink()
+    (lan.folder / "fortress.toml").write_text("[respond]\nmode = 7\n")
+    assert lan.ask("/reload", "POST").status >= 400
+    assert "nothing was changed" in hear(systemd, "READY=1")
+    assert lan.state() == "running"
+    lan.stop(agent)
 
 
 def test_a_loop_that_stands_still_does_not_feed_the_watchdog(

@@ -70,11 +70,16 @@ def test_alone_it_drops_lists_and_refuses_quarantine(home: Gateway) -> None:
         assert client.blocks() == ()
 
 
-def test_a_limited_stranger_may_do_a_little(home: Gateway) -> None:
-    home.config = ALONE + "[rates]\nicmp_per_s = 5\n"
+@pytest.mark.parametrize("backends", [ALONE, ""], ids=["xdp", "nftables"])
+@pytest.mark.parametrize(("burst_s", "least", "most"), [(1, 5, 24), (8, 40, 60)])
+def test_a_limited_stranger_may_do_a_little_and_burst_s_of_it_at_once(
+    home: Gateway, backends: str, burst_s: int, least: int, most: int
+) -> None:
+    """A hundred pings take two seconds and a little: the burst, and five in each of these."""
+    home.config = f"{backends}[rates]\nicmp_per_s = 5\nburst_s = {burst_s}\n"
     home.start()
     home.block(STRANGER, action=Action.LIMIT)
-    assert 5 <= pings(home.stranger, LAPTOP, count=100) <= 40
+    assert least <= pings(home.stranger, LAPTOP, count=100) <= most
 
 
 def test_what_a_killed_guard_left_attached_is_replaced(home: Gateway) -> None:

@@ -108,6 +108,18 @@ def test_who_is_forgiven_begins_anew() -> None:
     assert decision.offence == 1
 
 
+def test_what_was_refused_counts_as_no_offence() -> None:
+    rules = policy()
+    rules.decide([verdict()], NOW)
+    rules.refused("203.0.113.9")
+    (decision,) = rules.decide([verdict(at=NOW + 500, lasts=900)], NOW + 500)
+    assert decision.offence == 1
+    rules.refused("203.0.113.9")
+    now = decision.until_s + 1
+    (decision,) = rules.decide([verdict(at=now)], now)
+    assert (decision.offence, decision.block.seconds) == (1, 600)
+
+
 def test_memory_of_offenders_is_bounded_and_loses_the_oldest() -> None:
     rules = policy()
     for i in range(MOST_OFFENDERS + 10):

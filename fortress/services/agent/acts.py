@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+from typing import TypeVar
 
 from fortress.config.settings import Respond
 from fortress.errors import ConfigError, GuardError, OutputError
@@ -28,6 +29,7 @@ GUARD_WAIT_S = 5.0
 POLL_S = 2.0  # how often it is asked what stands
 AGAIN_S, LONGEST_S = 0.5, 15.0  # after a failure it is called again, later each time
 MOST_WAITING = 4096  # decisions; the oldest of more are lost
+T = TypeVar("T")
 _OUTCOMES = {"tell": "told", "ask": "asked"}
 
 
@@ -52,6 +54,8 @@ class Acts:
         why = "" if guard else "switched off: respond.guard is empty"
         self._known = _Known(SensorRow("guard", "guard", "missing", why))
         self._said_to_wait: set[str] = set()
+        self._pardoned: queue.Queue[str] = queue.Queue()
+        self._grace: dict[str, float] = {}  # until when each pardoned target is left alone
         self._stop = Event()
         self._thread = Thread(target=self._run, name="guard", daemon=True)
         if guard is not None:
@@ -69,6 +73,7 @@ class Acts:
 
     def decide(self, verdicts: Iterable[Verdict], ns: int) -> list[Act]:
         """What is told of the verdicts at once; what the guard says comes by `heard`."""
+        self._forgive()
         acts = []
         for decision in self._policy.decide(verdicts, ns / 1e9):
             refusal = self._never.refusal(parse_target(decision.block.target))
@@ -82,10 +87,11 @@ class Acts:
 
     def heard(self) -> list[Act]:
         """What became of decisions since the last call."""
-        acts = []
-        with suppress(queue.Empty):
-            while True:
-                acts.append(self._told.get_nowait())
+        acts = _all(self._told)
+        for act in acts:
+            if act.outcome == "refused":
+                self._policy.refused(act.target)
+        self._forgive()
         return acts
 
     def confirm(self, target: str, ns: int) -> tuple[Outcome, list[Act]]:
@@ -141,6 +147,10 @@ class Acts:
             mine = [one.target for one in client.blocks() if one.origin == "automatic"]
             client.remove(mine, "automatic", "the agent stops")
 
+    def _forgive(self) -> None:
+        for target in _all(self._pardoned):
+            self._policy.forgive(target)
+
     def _ask_for(self, decision: Decision, ns: int) -> list[Act]:
         if self._guard is None:
             return [_act(decision, "refused", ns, "respond.guard is empty")]
@@ -174,8 +184,10 @@ class Acts:
         while not self._stop.is_set():
             now_s = time.monotonic()
             if now_s >= due_s:
-                blocks, due_s = client.blocks(), now_s + POLL_S
+                standing, due_s = client.standing(), now_s + POLL_S
+                blocks = standing.blocks
                 self._known = _Known(live, blocks)
+                self._hear_pardons(standing.pardoned)
                 stands = {one.target: one for one in blocks}
                 for target in [t for t, one in waiting.items() if _is_done(one, stands.get(t))]:
                     self._tell(_act(waiting.pop(target), "done", time.time_ns()))
@@ -183,6 +195,14 @@ class Acts:
                 self._do(client, waiting)
                 due_s = 0.0
             self._take(waiting, max(due_s - time.monotonic(), 0.0))
+
+    def _hear_pardons(self, left_s: dict[str, float]) -> None:
+        """Whom an operator has unblocked since the last time: told to the policy, by the loop."""
+        now_s = time.monotonic()
+        before, self._grace = self._grace, {one: now_s + left_s[one] for one in left_s}
+        for target, until_s in self._grace.items():
+            if until_s > before.get(target, 0.0) + 1:  # a grace that was known gets no longer
+                self._pardoned.put(target)
 
     def _do(self, client: GuardClient, waiting: dict[str, Decision]) -> None:
         self._forget_old(waiting)
@@ -227,6 +247,15 @@ class Acts:
 
     def _client(self, guard: Path) -> GuardClient:
         return GuardClient(guard, session="", wait_s=GUARD_WAIT_S)
+
+
+def _all(told: queue.Queue[T]) -> list[T]:
+    """Everything that waits in a queue."""
+    found = []
+    with suppress(queue.Empty):
+        while True:
+            found.append(told.get_nowait())
+    return found
 
 
 def policy_settings(settings: Respond) -> PolicySettings:
