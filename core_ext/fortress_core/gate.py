@@ -22,6 +22,7 @@ _KINDS: Final[tuple[Kind, ...]] = ("addr", "prefix", "mac")  # enum fx_gate_kind
 _MODES: Final[dict[int, Mode]] = {1: "native", 2: "generic"}  # enum fx_xdp_mode
 _IP4: Final = bytes(10) + b"\xff\xff"
 _SECOND_NS: Final = 10**9
+_MOST_BURST_S: Final = 3600
 _NONE_PASS_NS: Final = 2 * _SECOND_NS
 _PROGRAMS: Final = ("fortress_gate", "fortress_gate_d")  # sources; destinations as well
 _GONE: Final = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
@@ -81,7 +82,7 @@ class GateKey:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Frames a second that a limited source may send, a second's worth at once; None: any."""
+    """Frames a second that a limited source may send, and the gate's burst at once; None: any."""
 
     syn: int | None = None  # TCP that opens a connection
     udp: int | None = None
@@ -122,10 +123,17 @@ class Gate(Closing):
         self._attached: dict[int, tuple[int, Mode]] = {}
 
     @classmethod
-    def load(cls, entries: int = 131_072, prefixes: int = 16_384) -> Self:
-        """Maps for so many addresses and MACs, so many prefixes of each IP version; the program."""
+    def load(cls, entries: int = 131_072, prefixes: int = 16_384, burst_s: float = 1) -> Self:
+        """Maps for so many addresses and MACs, so many prefixes of each IP version; the program.
+
+        Of its rates a limited source may send `burst_s` seconds' worth at once, 1 or more.
+        """
+        if not 1 <= burst_s <= _MOST_BURST_S:
+            raise ValueError(f"burst_s: {burst_s:g} is not between 1 and {_MOST_BURST_S}")
         sizes = {"entries": entries, "prefixes4": prefixes + 1, "prefixes6": prefixes + 1}
-        loaded = BpfObject.load("gate", entries=sizes)
+        loaded = BpfObject.load(
+            "gate", entries=sizes, constants={"limit_burst_ns": round(burst_s * _SECOND_NS)}
+        )
         slot = extension().ffi.new("fx_gate **")
         try:
             check(extension().lib.fx_gate_new(loaded.pointer, slot))

@@ -52,7 +52,8 @@ class XdpBackend:
         self._lists: dict[Target, float] = {}
         self.troubles: list[str] = []
         try:
-            self._gate: Gate = Gate.load(entries=most, prefixes=MOST_PREFIXES)
+            burst_s = rates.burst_s
+            self._gate: Gate = Gate.load(entries=most, prefixes=MOST_PREFIXES, burst_s=burst_s)
             self._before = self._program_numbers(state / "xdp_programs.json")
         except BpfError as error:
             raise _told(error) from error
