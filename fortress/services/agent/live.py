@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Event
 
@@ -33,7 +34,14 @@ from fortress.services.agent.shed import Second, Shedding
 from fortress.services.agent.sides import Sides
 from fortress.services.agent.taps import Tapping
 from fortress.services.agent.ticks import Gathered
-from fortress.services.agent.view import AgentControl, AgentStatus, SensorRow, State, Totals
+from fortress.services.agent.view import (
+    AgentControl,
+    AgentStatus,
+    Outcome,
+    SensorRow,
+    State,
+    Totals,
+)
 from fortress.sinks import Outputs
 from fortress.sinks.aside import Aside
 from fortress.verdict import Finding, Notice, Score
@@ -83,7 +91,7 @@ class Loop:
         self._score: Score | None = None
         self._has_begun = self._is_ready = False
         self._state: State = "starting"
-        self._second = self._ticks = self._lost = 0
+        self._second = self._ticks = self._lost = self._ns = 0
         self._lag_s, self._worked_s = math.inf, 0.0
         self._began_s = time.monotonic()
 
@@ -113,6 +121,34 @@ class Loop:
                 parts.stream.stop()
         return self._end()
 
+    # ---- what the surface and SIGHUP ask for, done between two ticks ----
+
+    def confirm(self, target: str) -> Outcome:
+        """Carry out the block that is proposed for `target`."""
+        return self._parts.control.confirm(target)
+
+    def reload(self) -> Outcome:
+        """Read the configuration again, and tell everybody; a wrong one changes nothing."""
+        notifier, ns = self._parts.notifier, self._ns
+        before, self._state = self._state, "reloading"
+        self._publish(ns)
+        notifier.reloading("reads the configuration again")
+        told = "nothing was changed"
+        try:
+            outcome = self._parts.control.reload()
+            told = outcome.message
+            return outcome
+        except FortressError as error:
+            told = f"nothing was changed: {error}"
+            raise
+        finally:
+            self._say(Notice(ns, "reload", told))
+            notifier.ready(told)
+            self._state = before
+            self._publish(ns)
+
+    # ---- the loop ----
+
     def _tick(self, batch: Batch) -> None:
         parts, ns = self._parts, batch.tick_ns
         self._ticks += 1
@@ -130,10 +166,12 @@ class Loop:
             self._second = ns // _SECOND_NS
             self._each_second(ns)
         parts.notifier.beat(self._ticks)
-        parts.requests.answer(parts.control)
+        self._ns = ns
+        parts.requests.answer(self)
         if self._reload.is_set():
             self._reload.clear()
-            self._read_again(ns)
+            with suppress(FortressError):  # has been said
+                self.reload()
 
     def _tell(self, result: TickResult) -> None:
         parts = self._parts
@@ -226,19 +264,6 @@ class Loop:
             words = "every flow" if share == 1 else f"one flow in {round(1 / share)}"
             message = f"{words} is looked at from now on: {self._shedding.why}"
             self._say(Notice(ns, "shedding", message, {"sampled": share}))
-
-    def _read_again(self, ns: int) -> None:
-        before, self._state = self._state, "reloading"
-        self._publish(ns)
-        self._parts.notifier.reloading("reads the configuration again")
-        try:
-            told = self._parts.control.reload().message
-        except FortressError as error:
-            told = f"nothing was changed: {error}"
-        self._say(Notice(ns, "reload", told))
-        self._parts.notifier.ready(told)
-        self._state = before
-        self._publish(ns)
 
     def _publish(self, ns: int) -> None:
         parts, stats = self._parts, self._stats
