@@ -29,16 +29,18 @@ def read_bounded(path: Path, most: int) -> bytes:
     except OSError as error:
         why = "is a link" if path.is_symlink() else f"cannot be read: {error.strerror}"
         raise ModelRejected("missing", path, why) from None
-    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor, not a path
+    try:
         told = os.fstat(descriptor)
         if not stat.S_ISREG(told.st_mode):
             raise ModelRejected("missing", path, "is no regular file")
         if told.st_size > most:
             raise ModelRejected("size", path, f"{told.st_size} bytes, {most} are allowed")
-        try:
+        with os.fdopen(os.dup(descriptor), "rb") as file:
             content = file.read(most + 1)
-        except OSError as error:
-            raise ModelRejected("missing", path, f"cannot be read: {error.strerror}") from None
+    except OSError as error:
+        raise ModelRejected("missing", path, f"cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
     if len(content) > most:  # it grew meanwhile
         raise ModelRejected("size", path, f"more than {most} bytes")
     return content
@@ -47,7 +49,7 @@ def read_bounded(path: Path, most: int) -> bytes:
 def write_synced(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write a file that is not there yet and have it on the disk. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor, not a path
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
