@@ -14,11 +14,12 @@ from tests.lab.judge import JudgeError, Judgement, judge, read_events, replay
 from tests.lab.labels import LabelsError, labels_path, read_labels
 from tests.lab.record import record
 from tests.lab.sandbox import SandboxError
-from tests.lab.scenario import Scenario, catalogue
+from tests.lab.scenario import Scenario, catalogue, training_catalogue
 from tests.lab.shelf import renew
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "samples"
+TRAINING = ROOT / ".cache" / "lab"  # captures for training only
 _OK, _BAD, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 
 
@@ -54,9 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     task = tasks.add_parser("list", help="what can be recorded, and which detector ought to see it")
     task.set_defaults(task=_list)
     task = tasks.add_parser("record", help="record scenarios; needs root and their tools")
-    task.add_argument("names", nargs="+", metavar="NAME", help="scenarios, as list names them")
     task.add_argument(
-        "--out", type=Path, default=SAMPLES, help="folder to write to (default: samples)"
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="scenarios, as list names them; `training`: all that training wants and has not yet",
+    )
+    task.add_argument(
+        "--out", type=Path, help="folder to write to (default: samples, for training .cache/lab)"
     )
     task.set_defaults(task=_record)
     task = tasks.add_parser("judge", help="replay captures and compare alerts with their labels")
@@ -81,11 +87,13 @@ def _fortress() -> str:
 
 
 def _list(options: argparse.Namespace) -> int:
-    for scenario in catalogue().values():
+    for scenario in (*catalogue().values(), *training_catalogue().values()):
         if options.json:
             print(json.dumps(_summary(scenario)))
         else:
-            seen = ", ".join(scenario.detectors) or "benign: nothing"
+            kinds = sorted({truth.kind for truth in scenario.truths} - {""})
+            training = f"for training: {', '.join(kinds)}" if kinds else ""
+            seen = ", ".join(filter(None, scenario.detectors)) or training or "benign: nothing"
             print(f"{scenario.name:20} {seen}\n    {scenario.sentence}")
     return _OK
 
@@ -103,20 +111,34 @@ def _summary(scenario: Scenario) -> dict[str, object]:
 
 
 def _record(options: argparse.Namespace) -> int:
-    known = catalogue()
-    for name in options.names:
+    shipped, training = catalogue(), training_catalogue()
+    known = shipped | training
+    names = list(options.names)
+    if names == ["training"]:
+        folder = options.out or TRAINING
+        names = [name for name in training if not (folder / f"{name}.pcap.zst").exists()]
+    for name in names:
         if name not in known:
             raise _UsageError(f"no scenario {name!r}; known: {', '.join(known)}")
-    for name in options.names:
+    failed = 0
+    for name in names:
         begun = time.monotonic()
-        path = record(known[name], options.out)
+        folder = options.out or (SAMPLES if name in shipped else TRAINING)
+        try:
+            path = record(known[name], folder)
+        except SandboxError as error:
+            if len(names) == 1:
+                raise
+            print(f"lab: {error}", file=sys.stderr)
+            failed += 1
+            continue
         seconds = round(time.monotonic() - begun, 1)
         if options.json:
             print(json.dumps({"name": name, "capture": str(path), "seconds": seconds}), flush=True)
         else:
             print(f"{name}: {path} ({path.stat().st_size:,} bytes, {seconds} s)", flush=True)
-    renew(options.out)
-    return _OK
+        renew(folder)
+    return _BAD if failed else _OK
 
 
 def _judge(options: argparse.Namespace) -> int:

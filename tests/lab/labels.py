@@ -10,7 +10,8 @@
 - ``labels``, empty for benign traffic. A label has ``start``, ``end`` (epoch ns of its first and
   last packet), ``src``, ``dst`` (address, network, or null for many or forged), ``src_mac``,
   ``technique`` (ATT&CK), ``detector``, ``also`` (other detectors that are right to speak of it),
-  ``notice`` (whether a finding below an alert's risk counts as detected) and ``note``.
+  ``notice`` (whether a finding below an alert's risk counts as detected) and ``note``; captures
+  for training also have ``kind`` and ``tool`` (what the flows are, which program made them).
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Label:
     note: str
     also: tuple[str, ...] = ()
     notice: bool = False
+    kind: str = ""
+    tool: str = ""
 
 
 def labels_path(capture: Path) -> Path:

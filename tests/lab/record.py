@@ -26,7 +26,7 @@ def tools_of(scenario: Scenario) -> tuple[str, ...]:
     """Programs that a recording of the scenario starts, sorted."""
     services = [service for name in scenario.services for service in SERVICES[name]]
     daemons = {tool for service in services for tool in (service.tool, *service.needs)}
-    steps = {shlex.split(step.command)[0] for step in scenario.steps}
+    steps = {_program(shlex.split(step.command)) for step in scenario.steps}
     return tuple(sorted({*_BASE_TOOLS, *daemons, *steps, *_named_in_scripts(scenario)}))
 
 
@@ -44,8 +44,17 @@ def record(scenario: Scenario, folder: Path) -> Path:
 
 def _named_in_scripts(scenario: Scenario) -> set[str]:
     """Tools that a step's ``bash -c`` ends up being."""
-    scripts = [step.command for step in scenario.steps if step.command.startswith("bash -c")]
+    scripts = [step.command for step in scenario.steps if "bash -c" in step.command]
     return {script.split("exec ", 1)[1].split()[0] for script in scripts if "exec " in script}
+
+
+def _program(words: list[str]) -> str:
+    """The program that a command runs: the word after the duration where `timeout` runs it."""
+    if words[0] != "timeout":
+        return words[0]
+    durations = [at for at, word in enumerate(words) if word.replace(".", "").isdigit()]
+    last = 1 if words[1:2] == ["-k"] or "-k" in words[1:4] else 0  # -k has a duration of its own
+    return words[durations[last] + 1]
 
 
 def _carry_out(scenario: Scenario, folder: Path) -> int:
@@ -122,6 +131,8 @@ def _label(one: Performance, plain: Path) -> Label:
         note=truth.note,
         also=truth.also,
         notice=truth.notice,
+        kind=truth.kind,
+        tool=truth.tool,
     )
 
 

@@ -7,6 +7,7 @@ import pkgutil
 from dataclasses import dataclass, replace
 
 from tests.lab import scenarios as _folder
+from tests.lab import training as _training
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class Truth:
     ``packets`` is a pcap filter with the same placeholders as a command; the first and last packet
     that match it while the step runs give the label its start and end. ``also`` names other
     detectors that are right to speak of it. With ``notice`` a finding below an alert's risk will
-    do: regularity alone, say, is no alarm.
+    do: regularity alone, say, is no alarm. ``kind`` and ``tool`` say of a capture for training
+    what its flows are and what made them; there ``detector`` may be empty.
     """
 
     detector: str
@@ -28,6 +30,8 @@ class Truth:
     dst: str | None
     also: tuple[str, ...] = ()
     notice: bool = False
+    kind: str = ""
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,18 @@ class Scenario:
     def actors(self) -> tuple[str, ...]:
         """Hosts that run a command, sorted."""
         return tuple(sorted({step.actor for step in self.steps}))
+
+
+def training_catalogue() -> dict[str, Scenario]:
+    """Every scenario that is recorded for training only: those of all files in ``training``."""
+    found = {}
+    for entry in pkgutil.iter_modules(_training.__path__):
+        if entry.name.startswith("_"):
+            continue
+        module = importlib.import_module(f"{_training.__name__}.{entry.name}")
+        for name, (sentence, scenario) in module.SCENARIOS.items():
+            found[name] = replace(scenario, name=name, sentence=sentence)
+    return found
 
 
 def catalogue() -> dict[str, Scenario]:
