@@ -4,7 +4,7 @@
 
 A step is a flow that ended. Of an originator's flows of one second only the first FIRST_IN_SECOND
 and then those whose number is a power of two become steps, and `rank` says how many there were: a
-scan of 10,000 ports is 17 steps, and what is left out depends on the flows alone, not on how they
+scan of 10,000 ports is 16 steps, and what is left out depends on the flows alone, not on how they
 were handed out. The second is that of the latest packet that the originator's flows have shown.
 
 No feature reads an address, a MAC, an originator's port or a time of day; a responder's port is one

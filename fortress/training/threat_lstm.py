@@ -42,8 +42,8 @@ NAME, VERSION = "threat-lstm", "1.0.0"
 STEPS = 64
 ROOM = CACHE / NAME
 CAMPAIGNS = CACHE / "campaigns"  # recorded by `python -m tests.lab.campaigns`
-FOLD = Settings(epochs=12, patience=4, seconds=70)  # while judging; twice that for what ships
-SHIPPED = Settings(epochs=20, patience=5, seconds=150)
+FOLD = Settings(epochs=10, patience=3, seconds=60)  # while judging; twice that for what ships
+SHIPPED = Settings(epochs=18, patience=5, seconds=120)
 _WINDOWS = (STEPS, 1)
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "onnx", "onnxruntime")
 Progress = Callable[[str, float], None]

@@ -63,40 +63,24 @@ def _worth(found: Findings) -> str:
         (f"learnt without {names[name]}, judged on them", *_line(one))
         for name, one in found.origins.items()
     ]
-    rows = [("a unit, never seen", *_line(worth)), *others]
+    stages = _table(_STAGE_HEAD, _stages(worth))
+    lines = _table(("held out", *_LINE_HEAD), [("a unit, never seen", *_line(worth)), *others])
+    origins = "; ".join(f"{name} {_rate(rate)}" for name, rate in worth.false_by_origin.items())
+    units = _table(("stage and unit", "steps", "flagged, unit unseen"), _units(worth))
     return f"""## What it is worth
 
 Units are held out in turn: a *unit* is a tool and its maker, a scenario of the laboratory, an
-application or a log. The threshold is picked on the other folds so that at most
-{judge.TARGET:.1%} of benign steps are flagged. Recall is the mean over units, each counting once.
+application or a log. The threshold is picked on the other folds, so that at most
+{judge.TARGET:.1%} of benign originators are suspicious. Recall is the mean over units, each
+counting once.
 
-{
-        _table(
-            ("stage", "units", "flagged", "and named rightly", "of those named so, right"),
-            _stages(worth),
-        )
-    }
+{stages}
 
-{
-        _table(
-            (
-                "held out",
-                "recall, mean of stages",
-                "benign steps flagged",
-                "95 % by step",
-                "95 % by capture",
-                "benign originators suspicious",
-                "95 %",
-            ),
-            rows,
-        )
-    }
+{lines}
 
 Intervals by step (Clopper–Pearson) take steps for independent, which those of a capture are not;
-those by capture draw captures anew. Captures with a flagged benign step: {
-        _rate(worth.false_captures)
-    }.
-By origin: {"; ".join(f"{name} {_rate(rate)}" for name, rate in worth.false_by_origin.items())}.
+those by capture draw captures anew. Captures with a flagged benign step:
+{_rate(worth.false_captures)}. By origin: {origins}.
 
 Surprise alone tells attacks from benign steps with an area under ROC of {worth.surprise_auc:.3f}
 (0.5 = not at all).
@@ -104,33 +88,18 @@ Surprise alone tells attacks from benign steps with an area under ROC of {worth.
 Captures that it never learnt from (our own laboratory, with tools that it has seen in other
 captures): {_shown(found)}
 
-{_table(("stage and unit", "steps", "flagged, unit unseen"), _units(worth))}
+{units}
 """
 
 
 def _context(found: Findings) -> str:
-    rows = [("all before it (carried)", found.held_out), *found.windowed.items()]
-    lines = [
-        (f"{size} steps" if isinstance(size, int) else size, *_line(worth)) for size, worth in rows
-    ]
+    rows = [("all before it (carried)", *_line(found.held_out))]
+    rows += [(f"{size} steps", *_line(worth)) for size, worth in found.windowed.items()]
     return f"""## What context is worth
 
 The same networks, judged with less of the past; each with thresholds of its own.
 
-{
-        _table(
-            (
-                "steps of context",
-                "recall, mean of stages",
-                "benign steps flagged",
-                "95 % by step",
-                "95 % by capture",
-                "benign originators suspicious",
-                "95 %",
-            ),
-            lines,
-        )
-    }
+{_table(("steps of context", *_LINE_HEAD), rows)}
 """
 
 
@@ -179,6 +148,17 @@ Whole windows {len(graphs.window) / 1000:.0f} kB, carried state {len(graphs.carr
 over batches of 1, 7, 1024 and 1 to 256 steps: {graphs.difference:.1e}; of the integers
 {graphs.int8_difference:.1e}, and they decide alike on {found.int8_agreement:.2%} of 2,000 windows.
 """
+
+
+_STAGE_HEAD = ("stage", "units", "flagged", "and named rightly", "of those named so, right")
+_LINE_HEAD = (
+    "recall, mean of stages",
+    "benign steps flagged",
+    "95 % by step",
+    "95 % by capture",
+    "benign originators suspicious",
+    "95 %",
+)
 
 
 def _line(worth: Worth) -> tuple[str, ...]:

@@ -25,8 +25,8 @@ from fortress.training.threat_lstm_data import STAGES, UNKNOWN, Corpus, Episode
 from fortress.training.threat_lstm_net import Settings, Tell, ThreatNet, learn, probabilities
 
 FOLDS = 4
-TARGET = 1e-3  # of benign steps, each capture counting for at most MOST_OF_CAPTURE of them
-MOST_OF_CAPTURE = 300
+TARGET = 3e-3  # of benign originators
+MOST_OF_CAPTURE = 300  # benign steps that count where a risk is calibrated
 ENOUGH = 3  # flagged steps that make an originator suspicious
 COMPOSED = 800
 PRIOR = 0.01  # share of attacks among steps that a risk is stated for
@@ -200,14 +200,16 @@ def _joined(parts: Sequence[Outcome]) -> Outcome:
 
 
 def pick_threshold(outcome: Outcome) -> float:
-    """The lowest score at which at most TARGET of the benign steps are flagged."""
-    benign = outcome.stage == 0
-    weight = _capped(outcome.episode[benign])
-    order = np.argsort(-outcome.score[benign], kind="stable")
-    above = np.cumsum(weight[order])
-    allowed = int(np.searchsorted(above, TARGET * above[-1], side="right")) if len(above) else 0
-    falling = outcome.score[benign][order]
-    limit = float(falling[min(allowed, len(falling) - 1)]) if len(falling) else 0.5
+    """The lowest score at which at most TARGET of the benign originators are suspicious."""
+    rows = np.isin(outcome.sequence, _calm_sequences(outcome))
+    sequence, score = outcome.sequence[rows], outcome.score[rows]
+    order = np.lexsort((-score, sequence))
+    sequence, score = sequence[order], score[order]
+    begins = np.flatnonzero(np.append(True, sequence[1:] != sequence[:-1]))
+    counts = np.diff(begins, append=len(sequence))
+    enough = begins[counts >= ENOUGH] + ENOUGH - 1  # the score from which it is suspicious
+    falling = np.sort(np.append(score[enough], np.zeros(len(begins) - len(enough))))[::-1]
+    limit = falling[int(TARGET * len(falling))]
     return float(np.clip(np.nextafter(np.float32(limit), np.float32(2)), 0.05, 0.9999))
 
 

@@ -112,7 +112,8 @@ def learn(
         begun = time.process_time()
         for group in optimizer.param_groups:
             done = max(state.epoch / settings.epochs, spent / settings.seconds)
-            group["lr"] = settings.rate * max(0.05, 0.5 * (1 + np.cos(np.pi * min(done, 1.0))))
+            cooled = 0.5 * (1 + float(np.cos(np.pi * min(done, 1.0))))
+            group["lr"] = settings.rate * max(0.05, cooled)
         order = np.random.default_rng((settings.seed, state.epoch)).permutation(len(pool))
         batches = [order[i : i + settings.batch] for i in range(0, len(order), settings.batch)]
         crop = np.random.default_rng((settings.seed, state.epoch, 1))

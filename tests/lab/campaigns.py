@@ -2,8 +2,8 @@
 
 Each campaign is a scenario of a few minutes: one station (or someone outside) goes through some of
 the stages of an attack, in their usual order but with stages left out, repeated, slow or quick,
-while others go about their business. Even numbers that divide by four have no attack at all. They
-are recorded for training and for judging models, not shipped:
+while others go about their business. Numbers that divide by four have no attack at all. They are
+recorded for training and for judging models, not shipped:
 
     python -m tests.lab.campaigns .cache/campaigns 1 2 3
 """
@@ -46,7 +46,7 @@ def campaign(number: int) -> Scenario:
     return Scenario(
         steps=(*_noise(chance), *(() if benign else _story(chance, attacker))),
         max_seconds=460,
-        max_packets=90_000,
+        max_packets=150_000,
         snaplen=160,
         services=("web", "dns", "ssh", "ftp", "iperf", "c2", "drop"),
         name=f"campaign_{number:03}",
@@ -86,7 +86,7 @@ def _reconnaissance(chance: random.Random, attacker: str) -> list[Step]:
     if attacker != "outsider":  # the tap does not see what stays outside
         scans += [
             attacks.port_scan(attacker, "web", pace, seconds=90),
-            attacks.address_sweep(attacker, "198.51.100.0/24", f"-sn --max-rate {rate}"),
+            attacks.address_sweep(attacker, "198.51.100.0/24", f"-sn --max-rate {max(rate, 60)}"),
         ]
     return _apart(chance, chance.sample(scans, chance.choice((1, 1, 2))), 10)
 
