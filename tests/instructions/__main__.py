@@ -1,5 +1,7 @@
-"""`python -m tests.instructions` records the counts as they are now."""
+"""`python -m tests.instructions [PART …]` records the counts as they are now, of all or some."""
+
+import sys
 
 from tests.instructions.count import record
 
-record()
+record(sys.argv[1:])

@@ -1,4 +1,5 @@
-"""Counts instructions with callgrind: of the core by what its code is for, of the feature steps.
+"""Counts instructions with callgrind: of the core by what its code is for, of feature steps, of a
+block's way through the guard, of a frame's way through the gate.
 
 A count does not depend on how busy the machine is. It does on compiler, C library and processor
 features; the first is recorded beside the counts, calls into the second are left out, and
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +21,14 @@ from fortress_core import StreamOptions, open_capture
 
 from bench.build import core_driver
 from fortress.qsecbit import Pipeline
+from tests.instructions import block_path
 from tests.need import ROOT
 
-RECORDED = Path(__file__).with_name("recorded.json")
+HERE = Path(__file__).parent
+RECORDED = HERE / "recorded.json"
 SAMPLE = ROOT / "samples" / "attack_day.pcap.zst"
 TICKS = 60  # of the sample, for the feature steps
+GATE_FRAMES = 1000  # of each way, in gate_paths.c
 GROUPS = {
     "parse": r"(parse\w*|bytes|decode)\.h",
     "flow update": r"(flow_(update|late|table|state|expiry|record)|hash)\.[ch]",
@@ -61,23 +66,86 @@ def features() -> dict[str, float]:
         folder = Path(name)
         rows, marks, out = folder / "rows.npz", folder / "marks.so", folder / "steps"
         write_rows(rows)
-        source = Path(__file__).with_name("marks.c")
-        subprocess.run(["gcc", "-O1", "-shared", "-fPIC", source, "-o", marks], check=True)
-        program = Path(__file__).with_name("feature_step.py")
+        make_marks(marks)
+        program = HERE / "feature_step.py"
         callgrind(out, [sys.executable, program, marks, rows], "--instr-atstart=no")
+        return {step: total(part) for step, part in steps(folder)}
+
+
+def blocks() -> dict[str, float]:
+    """Instructions of the guard for a block: alone, one of 10,000, and one that was flushed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        marks, out, state = folder / "marks.so", folder / "steps", folder / "state"
+        state.mkdir()
+        make_marks(marks)
+        program = HERE / "block_path.py"
+        words = [sys.executable, program, marks, state]
+        told = callgrind(out, words, "--instr-atstart=no", alone=True)
+        counts = {step: total(part) for step, part in steps(folder)}
+        stand = int(told.split()[0])
+        each = {"one": block_path.ONES, "batch": block_path.BATCH, "restored": stand}
+        return {step: round(counts[step] / number) for step, number in each.items()}
+
+
+def gate() -> dict[str, float]:
+    """Instructions and lookups of each way through the gate's program, compiled for this machine.
+
+    What is inlined into the program counts; what a lookup costs does not.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source, binary = HERE / "gate_paths.c", folder / "gate_paths"
+        folders = [f"-I{ROOT / 'core_ext' / one}" for one in ("include", "bpf")]
+        flags = ["-O2", "-g", "-std=gnu11", "-Wall", "-Werror"]
+        subprocess.run(["clang-14", *flags, *folders, source, "-o", binary], check=True)
+        told = callgrind(folder / "steps", [binary], "--instr-atstart=no")
         counts: dict[str, float] = {}
-        for part in folder.glob("steps.*"):
-            told = part.read_text(errors="replace")
-            step = re.search(r"^desc: Trigger: Client Request: (\w+)", told, re.MULTILINE)
-            total = re.search(r"^(?:totals|summary): (\d+)", told, re.MULTILINE)
-            if step and total:
-                counts[step[1]] = int(total[1])
+        for way, part in steps(folder):
+            own = sum(
+                cost for file, cost in by_file(part).items() if Path(file).name != source.name
+            )
+            counts[way] = round(own / GATE_FRAMES, 1)
+        for way, lookups, _ in (line.split() for line in told.splitlines()):
+            counts[f"{way} lookups"] = int(lookups)
     return counts
 
 
-def callgrind(out: Path, command: list[str | Path], *more: str) -> str:
-    """Runs the command under callgrind; what it printed."""
-    words = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--compress-pos=no"]
+def make_marks(library: Path) -> None:
+    """Compiles what switches counting on and off from Python."""
+    source = HERE / "marks.c"
+    subprocess.run(["gcc", "-O1", "-shared", "-fPIC", source, "-o", library], check=True)
+
+
+def steps(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The name of each step that was counted, and where its counts are."""
+    for part in folder.glob("steps.*"):
+        told = part.read_text(errors="replace")
+        step = re.search(r"^desc: Trigger: Client Request: (\w+)", told, re.MULTILINE)
+        if step:
+            yield step[1], part
+
+
+def total(part: Path) -> int:
+    """All instructions of a step."""
+    told = part.read_text(errors="replace")
+    found = re.search(r"^(?:totals|summary): (\d+)", told, re.MULTILINE)
+    if not found:
+        raise RuntimeError(f"{part}: callgrind tells no total")
+    return int(found[1])
+
+
+def callgrind(out: Path, command: list[str | Path], *more: str, alone: bool = False) -> str:
+    """Runs the command under callgrind, in a network namespace of its own when `alone`; what it
+    printed.
+    """
+    words = [
+        *(("unshare", "--net") if alone else ()),
+        "valgrind",
+        "--tool=callgrind",
+        f"--callgrind-out-file={out}",
+        "--compress-pos=no",
+    ]
     done = subprocess.run(
         [*words, "--compress-strings=no", *more, *command],
         capture_output=True,
@@ -130,8 +198,17 @@ def write_rows(path: Path) -> None:
     np.savez(path, **{name: np.concatenate(values) for name, values in parts.items()})
 
 
-def record() -> None:
-    """Writes what the counts are now."""
-    now = {"gcc": compiler(), "core": core(), "features": features()}
+PARTS: dict[str, Callable[[], dict[str, float]]] = {
+    "core": core,
+    "features": features,
+    "blocks": blocks,
+    "gate": gate,
+}
+
+
+def record(names: Sequence[str] = ()) -> None:
+    """Writes what the counts are now, of all parts or of these."""
+    known = json.loads(RECORDED.read_text()) if names else {}
+    now = known | {"gcc": compiler()} | {name: PARTS[name]() for name in names or PARTS}
     RECORDED.write_text(json.dumps(now, indent=2) + "\n")
     print(RECORDED.read_text(), end="")

@@ -12,11 +12,14 @@ ROOM = 1.05
 RECORDED = json.loads(count.RECORDED.read_text())
 
 
-@pytest.mark.parametrize(("part", "now"), [("core", count.core), ("features", count.features)])
+NEEDS = {"blocks": ("valgrind", "netns", "nft"), "gate": ("valgrind", "bpf")}
+
+
+@pytest.mark.parametrize(("part", "now"), count.PARTS.items())
 def test_no_step_takes_more_instructions_than_recorded(
     part: str, now: Callable[[], dict[str, float]]
 ) -> None:
-    need("valgrind")
+    need(*NEEDS.get(part, ("valgrind",)))
     if count.compiler() != RECORDED["gcc"]:
         pytest.skip(f"counts were recorded with gcc {RECORDED['gcc']}")
     counts = now()
