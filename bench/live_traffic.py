@@ -38,17 +38,19 @@ class Run:
     cpu_s: float
 
 
-def small_packets(reader: Reader | None, per_second: int, scratch: Path) -> Run:
+def small_packets(
+    reader: Reader | None, per_second: int, scratch: Path, seconds: float = SECONDS
+) -> Run:
     """Packets of 64 bytes, ten a flow, a thousand flows at a time."""
-    frames = int((per_second or RATES[-1]) * SECONDS)
+    frames = int((per_second or RATES[-1]) * seconds)
     send = [*generator(), "left", str(frames), str(SMALL_BYTES), str(per_second)]
     return _made(reader, send, f"small, {per_second or 'unpaced'}", scratch)
 
 
-def long_flows(reader: Reader | None, scratch: Path) -> Run:
+def long_flows(reader: Reader | None, scratch: Path, seconds: float = SECONDS) -> Run:
     """Packets of 1,500 bytes in a few flows that do not end: elephants without super-frames."""
     flags = (f"-DACTIVE_FLOWS={LONG_FLOWS}", "-DFLOW_PACKETS=1000000000")
-    words = (str(int(LONG_RATE * SECONDS)), str(LONG_BYTES), str(LONG_RATE))
+    words = (str(int(LONG_RATE * seconds)), str(LONG_BYTES), str(LONG_RATE))
     return _made(reader, [*generator(*flags), "left", *words], LONG, scratch)
 
 
