@@ -7,6 +7,8 @@ nobody gets SYNs, pings or unanswered UDP by the dozen costs a few comparisons.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -28,7 +30,8 @@ FEWEST = 50  # suspicious packets a tick below which a target is not looked at
 _ANSWERS_PER = 50  # UDP packets to a target for each of its answers from which a flow is suspicious
 
 TARGETS = {
-    "row": "number of the busiest source's interval row with the most packets to the target",
+    "row": "number of the interval row with the most packets that nobody answers, of the busiest"
+    " source",
     "proto": "IP protocol; ICMPv6 is told as 1 like ICMP",
     "pkts": "packets to the target in this tick",
     "bytes": "IP bytes to the target in this tick",
@@ -38,11 +41,19 @@ TARGETS = {
     "half_open": "of these, TCP flows of SYNs alone: no handshake was completed",
     "ports": "different target ports among the rows (ICMP: codes)",
     "sources": "different sources among the rows",
-    "source_entropy": "entropy of packets over sources, bits",
-    "top_share": "share of the packets that the busiest source sent",
+    "source_entropy": "entropy of packets that nobody answers over sources, bits",
+    "top_share": "share of the packets that nobody answers which the busiest source sent",
     "broadcast": "1 = the target is 255.255.255.255 or all nodes (ff02::1)",
     "requests": "ICMP: echo requests; else 0",
 }
+
+
+class _Known(NamedTuple):
+    """What measuring needs beside the rows: which of them are suspicious."""
+
+    secret: int
+    inside: Inside | None
+    suspicious: Bool
 
 
 def suspects(rows: Columns) -> Slots:
@@ -76,7 +87,10 @@ def targets(rows: Columns, secret: int, inside: Inside | None = None) -> Table:
     at = np.minimum(np.searchsorted(hot, keys), len(hot) - 1)
     mine = hot[at] == keys
     row = row[mine]
-    return _measure({name: rows[name][row] for name in _READS}, row, at[mine], (secret, inside))
+    worth = np.zeros(len(pkts), np.bool_)
+    worth[suspect] = True
+    known = _Known(secret, inside, worth[row])
+    return _measure({name: rows[name][row] for name in _READS}, row, at[mine], known)
 
 
 def _target_keys(rows: Columns, row: Slots, kind: npt.NDArray[np.uint8], secret: int) -> UInt64:
@@ -94,9 +108,9 @@ def _measure(
     rows: Columns,
     number: npt.NDArray[np.intp],
     of_row: npt.NDArray[np.intp],
-    known: tuple[int, Inside | None],
+    known: _Known,
 ) -> Table:
-    secret, inside = known
+    secret, inside = known.secret, known.inside
     count = int(of_row.max()) + 1
 
     def per_target(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
@@ -112,14 +126,15 @@ def _measure(
     source = sender(words(rows["orig_addr"]), rows["orig_mac"], inside)
     owner_of_row = of_row.astype(np.uint64)
     by_source = group(joint_key(address_key(secret, source), owner_of_row))
-    sent = np.bincount(by_source.of_row, pkts, len(by_source.keys))
+    unheard = pkts * known.suspicious
+    sent = np.bincount(by_source.of_row, unheard, len(by_source.keys))
     owner = of_row[by_source.first]
     total = per_target(pkts)
-    share = sent / total[owner]
+    share = sent / per_target(unheard)[owner]
     top = np.zeros(count)
     np.maximum.at(top, owner, share)
     first = np.zeros(count, np.intp)
-    order = np.lexsort((pkts, share[by_source.of_row]))  # the busiest source's, the largest last
+    order = np.lexsort((unheard, share[by_source.of_row]))  # the busiest source's, the largest last
     first[of_row[order]] = order
     by_port = group(rows["resp_port"].astype(np.uint64) << np.uint64(32) | owner_of_row)
     target = words(rows["resp_addr"][first])

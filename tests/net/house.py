@@ -40,6 +40,7 @@ UPSTREAM, UPSTREAM6 = "198.51.100.1", "2001:db8:51::1"
 SERVER, SERVER6 = "203.0.113.10", "2001:db8:5e::10"
 ATTACKER, ATTACKER6, ATTACKER6_SITE = "198.18.0.66", "2001:db8:bad::66", "2001:db8:bad::/64"
 ATTACKERS = "198.19.0.0/16"  # the attacker has every one of these addresses as well
+CAMERA6, LAPTOP_SITE = "2001:db8:77::66", "2001:db8:77::/64"
 LAPTOP_MAC, WAN_MAC = "02:00:5e:00:77:20", "02:00:5e:00:51:02"
 AGENT_READY_S = 60.0  # ten times and more what it takes
 
@@ -192,7 +193,7 @@ def _wire_up(made: House) -> None:
         (home, "br-lan", f"{LAN}/24 {LAN6}/64"),
         (home, "wan0", f"{WAN}/24 {WAN6}/64"),
         (made.laptop, "eth0", f"{LAPTOP}/24 {LAPTOP6}/64"),
-        (made.camera, "eth0", f"{CAMERA}/24 2001:db8:77::66/64"),
+        (made.camera, "eth0", f"{CAMERA}/24 {CAMERA6}/64"),
         (made.server, "eth0", f"{SERVER}/24 {SERVER6}/64"),
         (made.stranger, "eth0", f"{ATTACKER}/16 {ATTACKER6}/64"),
         (upstream, "home", f"{UPSTREAM}/24 {UPSTREAM6}/64"),

@@ -4,13 +4,14 @@ import contextlib
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.net.guarded import CAMERA, until
+from tests.net.guarded import CAMERA, pings, until
 from tests.net.house import LAN, SERVER, SERVER6, House
 from tests.net.namespace import Namespace
 
@@ -121,6 +122,22 @@ def syn_flood(house: House, target: str, *options: str, port: int = 80) -> Any:
     """hping3 asks the target for 2,000 connections a second while the body runs (IPv4)."""
     words = ("-S", "-p", str(port), "-i", "u500", "-q", "-n", *options)
     return running(house.stranger, "hping3", *words, target)
+
+
+@contextlib.contextmanager
+def forging_flood(
+    place: Namespace, source: str, target: str, *, port: int = 80, seconds: float
+) -> Iterator[None]:
+    """2,000 requests for connections a second in somebody else's name, for so long at the most."""
+    six = "-6" if ":" in source else "-4"
+    (route,) = json.loads(place.run("ip", "-j", six, "route", "show", "default"))
+    assert pings(place, route["gateway"])
+    (known,) = json.loads(place.run("ip", "-j", "neigh", "show", route["gateway"]))
+    (link,) = json.loads(place.run("ip", "-j", "link", "show", "eth0"))
+    ends = ("eth0", link["address"], known["lladdr"], source, target)
+    words = [sys.executable, "-m", "tests.net.forger", *ends, str(port), "2000", f"{seconds:g}"]
+    with running(place, *words):
+        yield
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,12 @@ from tests.net.house import (
     ATTACKER,
     ATTACKER6_SITE,
     CAMERA,
+    CAMERA6,
     LAN,
     LAPTOP,
     LAPTOP6,
+    LAPTOP_MAC,
+    LAPTOP_SITE,
     SERVER,
     SERVER6,
     WAN,
@@ -29,6 +33,7 @@ from tests.net.house_traffic import (
     Going,
     best_shares,
     everyday,
+    forging_flood,
     internet,
     operating,
     running,
@@ -168,12 +173,55 @@ def test_an_agent_finds_the_guard_again_that_was_killed(home: House) -> None:
 def test_whoever_forges_the_gateways_address_does_not_block_the_gateway(home: House) -> None:
     home.start_agent("enforce", "br-lan", "wan0")
     with _forging(home.stranger, WAN, CAMERA):
-        until(lambda: WAN in _refused(home), CUT_OFF_S)
+        until(lambda: _forged(home), CUT_OFF_S)
     with _forging(home.camera, LAN, SERVER):
         until(lambda: CAMERA_MAC in home.cut_off(), CUT_OFF_S)  # frames tell who it was
+    assert {one["source"] for one in _forged(home)} == {WAN}
     assert not {LAN, WAN} & home.blocked().keys()
     assert pings(home.laptop, LAN)
     assert pings(home.laptop, SERVER)
+
+
+@pytest.mark.parametrize("interfaces", [("br-lan",), ("br-lan", "wan0"), ("wan0",)], ids="+".join)
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+def test_who_forges_a_stations_address_outside_does_no_harm_to_the_station(
+    home: House, interfaces: tuple[str, ...], six: bool
+) -> None:
+    """Nothing is done about the station, by address or MAC, nor thought of it; the rest goes on."""
+    victim, source, other = (CAMERA6, LAPTOP6, SERVER6) if six else (CAMERA, LAPTOP, SERVER)
+    home.start_agent("enforce", *interfaces)
+    home.settle()
+    going = Going(home, 6, "-b", "100M", six=six)
+    with forging_flood(home.stranger, source, victim, seconds=5):
+        time.sleep(5)
+    assert going.finish().never_stalled
+    if "wan0" in interfaces:
+        until(lambda: _forged(home), CUT_OFF_S)
+        told = _forged(home)[-1]
+        assert (told["interface"], told["source"], told["target"]) == ("wan0", source, victim)
+        assert told["mac"] != LAPTOP_MAC
+    assert home.blocked() == {}
+    verdicts = [event["verdict"]["target"] for event in home.events("verdict")]
+    assert not {source, LAPTOP_MAC, LAPTOP_SITE} & set(verdicts), verdicts
+    assert pings(home.laptop, other)
+
+
+@pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])
+def test_who_forges_another_stations_address_is_cut_off_and_not_that_station(
+    home: House, six: bool
+) -> None:
+    """While the station itself is busy with the same target, on the same port."""
+    source, target = (LAPTOP6, SERVER6) if six else (LAPTOP, SERVER)
+    home.start_agent("enforce", "br-lan", "wan0")
+    home.settle()
+    going = Going(home, 8, "-b", "50M", six=six)
+    with forging_flood(home.camera, source, target, port=5201, seconds=6):
+        until(lambda: CAMERA_MAC in home.cut_off(), CUT_OFF_S)
+    assert home.blocked() == {CAMERA_MAC: "automatic"}, home.events("verdict")
+    assert going.finish().never_stalled
+    (alert, *_) = home.events("alert")
+    assert alert["src_mac"] == CAMERA_MAC
+    assert pings(home.laptop, SERVER6 if six else SERVER)
 
 
 def test_whoever_forges_the_operators_address_does_not_block_the_operator(
@@ -183,14 +231,19 @@ def test_whoever_forges_the_operators_address_does_not_block_the_operator(
     home.config += "[protect]\nssh_login_grace_s = 0.5\n"
     home.start()
     with operating(home, tmp_path):
-        home.start_agent()
+        home.start_agent("enforce", "br-lan", "wan0")
         until(lambda: any("operator" in one for one in _spared(home)))
         with _forging(home.stranger, LAPTOP, CAMERA):
-            # by the address, or by the MAC of the gateway that brought the frames
-            until(lambda: _refused(home), CUT_OFF_S)
+            until(lambda: _forged(home), CUT_OFF_S)
             time.sleep(1)
         assert home.blocked() == {}
         assert pings(home.laptop, SERVER)
+
+
+def _forged(home: House) -> list[dict[str, Any]]:
+    """What the agent told of addresses of ours that came from outside."""
+    notices = [event["notice"] for event in home.events("notice")]
+    return [one for one in notices if one["kind"] == "forged"]
 
 
 def _forging(place: Namespace, address: str, victim: str) -> AbstractContextManager[object]:
@@ -202,12 +255,6 @@ def _forging(place: Namespace, address: str, victim: str) -> AbstractContextMana
 def _spared(home: House) -> tuple[str, ...]:
     with home.client() as client:
         return client.status().spared
-
-
-def _refused(home: House) -> set[str]:
-    """Whom the guard did not block although the agent asked for it."""
-    acts = [event["block"] for event in home.events("block")]
-    return {one["target"] for one in acts if "is never blocked" in one.get("reason", "")}
 
 
 def test_a_minute_of_everyday_life_blocks_nobody(home: House, tmp_path: Path) -> None:
