@@ -14,6 +14,9 @@ struct fx_row {
 	const struct fx_flow *f;
 	const struct fx_flow_cold *c;
 	const struct fx_sequence *q;
+	fx_i64 last_ns; /* of all packets, and of the first ones: many columns ask for them */
+	fx_i64 full_last_ns;
+	const fx_s32 *community_id; /* if it was chosen */
 };
 
 typedef unsigned __int128 fx_u128;
@@ -40,9 +43,10 @@ static inline fx_u64 all_bytes(const struct fx_flow *f)
 	return fx_side_bytes(&f->side[0]) + fx_side_bytes(&f->side[1]);
 }
 
-static inline fx_f32 ratio(double a, double b)
+/* Counts are below 2^63, and of signed numbers a double is made in one instruction. */
+static inline fx_f32 ratio(fx_u64 a, fx_u64 b)
 {
-	return b > 0 ? (fx_f32)(a / b) : NAN;
+	return (fx_i64)b > 0 ? (fx_f32)((double)(fx_i64)a / (double)(fx_i64)b) : NAN;
 }
 
 /* Population standard deviation, from exact integers: sqrt(n * sum(x^2) - sum(x)^2) / n. */
@@ -50,10 +54,11 @@ static inline fx_f32 deviation(fx_u64 n, fx_u64 sum, fx_u128 squares)
 {
 	fx_u128 spread;
 
-	if (n == 0)
-		return NAN;
+	if (n < 2)
+		return n ? 0 : NAN;
 	spread = n * squares - (fx_u128)sum * sum;
-	return (fx_f32)(sqrt(spread >> 64 ? (double)spread : (double)(fx_u64)spread) / (double)n);
+	return (fx_f32)(sqrt(spread >> 63 ? (double)spread : (double)(fx_i64)spread) /
+			(double)(fx_i64)n);
 }
 
 static inline fx_u64 side_span(const struct fx_row *r, int side)
@@ -66,25 +71,28 @@ static inline fx_u64 side_gaps(const struct fx_flow *f, int side)
 	return f->side[side].pkts ? f->side[side].pkts - 1 : 0;
 }
 
-static inline fx_i64 duration_of(const struct fx_flow *f)
+static inline fx_i64 duration_of(const struct fx_row *r)
 {
-	return fx_flow_last_ns(f) - f->first_ns;
+	return r->last_ns - r->f->first_ns;
 }
 
 /* From the first packet to the last one of the first packets of a side. */
 static inline fx_i64 full_span(const struct fx_row *r)
 {
-	return fx_flow_full_last_ns(r->f) - r->f->first_ns;
+	return r->full_last_ns - r->f->first_ns;
 }
 
-static inline fx_f32 per_second(double count, const struct fx_flow *f)
+static inline fx_f32 per_second(fx_u64 count, const struct fx_row *r)
 {
-	return ratio(count * FX_SECOND_NS, (double)duration_of(f));
+	fx_i64 duration = duration_of(r);
+
+	return duration > 0 ? (fx_f32)((double)(fx_i64)count * FX_SECOND_NS / (double)duration) :
+			      NAN;
 }
 
 static inline fx_i64 active_now(const struct fx_row *r)
 {
-	return fx_flow_full_last_ns(r->f) - r->c->active_since_ns;
+	return r->full_last_ns - r->c->active_since_ns;
 }
 
 static inline fx_u64 active_sum(const struct fx_row *r)
@@ -107,14 +115,6 @@ static inline fx_s16 history_of(const struct fx_flow *f)
 	fx_s16 text;
 
 	fx_flow_history(f, &text);
-	return text;
-}
-
-static inline fx_s32 community_of(const struct fx_flow *f)
-{
-	fx_s32 text;
-
-	fx_community_id(f, &text);
 	return text;
 }
 
@@ -148,8 +148,8 @@ static inline fx_u8 sequence_length(const struct fx_row *r)
 
 VALUE(u64, flow_id, c->flow_id)
 VALUE(i64, first_ns, f->first_ns)
-VALUE(i64, last_ns, fx_flow_last_ns(f))
-VALUE(i64, duration_ns, duration_of(f))
+VALUE(i64, last_ns, r->last_ns)
+VALUE(i64, duration_ns, duration_of(r))
 VALUE(addr, orig_addr, f->addr[FX_ORIG])
 VALUE(addr, resp_addr, f->addr[FX_RESP])
 SIDES(u64, mac, mac_of(c->mac[number]))
@@ -164,7 +164,7 @@ VALUE(u8, end_reason, c->end_reason)
 VALUE(u8, conn_state, fx_flow_conn_state(f))
 VALUE(u8, midstream, !!(f->bits & FX_FLOW_MIDSTREAM))
 VALUE(s16, history, history_of(f))
-VALUE(s32, community_id, community_of(f))
+VALUE(s32, community_id, *r->community_id)
 
 SIDES(u64, pkts, fx_side_pkts(s))
 SIDES(u64, bytes, fx_side_bytes(s))
@@ -175,28 +175,28 @@ SIDES(u32, fragments, s->fragments)
 
 SIDES(u32, size_min, s->pkts ? s->size_min : 0)
 SIDES(u32, size_max, s->size_max)
-SIDES(f32, size_mean, ratio((double)s->bytes, s->pkts))
+SIDES(f32, size_mean, ratio(s->bytes, s->pkts))
 SIDES(f32, size_std, deviation(s->pkts, s->bytes, s->size_squares))
 VALUE(u32, size_min,
       f->side[0].size_min < f->side[1].size_min ? f->side[0].size_min : f->side[1].size_min)
 VALUE(u32, size_max,
       f->side[0].size_max > f->side[1].size_max ? f->side[0].size_max : f->side[1].size_max)
-VALUE(f32, size_mean, ratio((double)(f->side[0].bytes + f->side[1].bytes), (double)pkts_of(f)))
+VALUE(f32, size_mean, ratio(f->side[0].bytes + f->side[1].bytes, pkts_of(f)))
 VALUE(f32, size_std,
       deviation(pkts_of(f), f->side[0].bytes + f->side[1].bytes,
 		(fx_u128)f->side[0].size_squares + f->side[1].size_squares))
 SIDES(u32, payload_max, s->payload_max)
-SIDES(f32, payload_mean, ratio((double)s->payload_bytes, s->data_pkts))
+SIDES(f32, payload_mean, ratio(s->payload_bytes, s->data_pkts))
 SIDES(f32, payload_std, deviation(s->data_pkts, s->payload_bytes, s->payload_squares))
 
 VALUE(f32, iat_min_ns, pkts_of(f) > 1 ? f->gaps.smallest_ns : NAN)
 VALUE(f32, iat_max_ns, pkts_of(f) > 1 ? f->gaps.largest_ns : NAN)
-VALUE(f32, iat_mean_ns, ratio((double)full_span(r), (double)pkts_of(f) - 1))
+VALUE(f32, iat_mean_ns, ratio((fx_u64)full_span(r), pkts_of(f) - 1))
 VALUE(f32, iat_std_ns,
       deviation(pkts_of(f) - 1, (fx_u64)full_span(r), squares_of(&f->gaps.squares)))
 SIDES(f32, iat_min_ns, s->pkts > 1 ? s->gaps.smallest_ns : NAN)
 SIDES(f32, iat_max_ns, s->pkts > 1 ? s->gaps.largest_ns : NAN)
-SIDES(f32, iat_mean_ns, ratio((double)side_span(r, number), (double)side_gaps(r->f, number)))
+SIDES(f32, iat_mean_ns, ratio(side_span(r, number), side_gaps(r->f, number)))
 SIDES(f32, iat_std_ns,
       deviation(side_gaps(r->f, number), side_span(r, number), squares_of(&s->gaps.squares)))
 
@@ -213,7 +213,7 @@ SIDES(u8, tcp_flags, s->tcp_flags)
 SIDES(u16, window_first, s->window_first)
 SIDES(u16, window_min, s->window_min > s->window_max ? 0 : s->window_min)
 SIDES(u16, window_max, s->window_max)
-SIDES(f32, window_mean, s->window_min > s->window_max ? NAN : ratio((double)s->window_sum, s->pkts))
+SIDES(f32, window_mean, s->window_min > s->window_max ? NAN : ratio(s->window_sum, s->pkts))
 SIDES(u32, zero_windows, s->zero_windows)
 SIDES(u16, mss, s->mss)
 SIDES(u8, wscale, has_ports(r->f) ? s->wscale : 255)
@@ -226,24 +226,24 @@ SIDES(u8, ttl_min, s->ttl_min > s->ttl_max ? 0 : s->ttl_min)
 SIDES(u8, ttl_max, s->ttl_max)
 SIDES(u8, tos, s->tos)
 
-VALUE(f32, pkts_per_s, per_second((double)all_pkts(f), f))
-VALUE(f32, bytes_per_s, per_second((double)all_bytes(f), f))
-SIDES(f32, pkts_per_s, per_second((double)fx_side_pkts(s), r->f))
-SIDES(f32, bytes_per_s, per_second((double)fx_side_bytes(s), r->f))
+VALUE(f32, pkts_per_s, per_second(all_pkts(f), r))
+VALUE(f32, bytes_per_s, per_second(all_bytes(f), r))
+SIDES(f32, pkts_per_s, per_second(fx_side_pkts(s), r))
+SIDES(f32, bytes_per_s, per_second(fx_side_bytes(s), r))
 VALUE(f32, resp_orig_pkts_ratio,
-      ratio((double)fx_side_pkts(&f->side[FX_RESP]), (double)fx_side_pkts(&f->side[FX_ORIG])))
+      ratio(fx_side_pkts(&f->side[FX_RESP]), fx_side_pkts(&f->side[FX_ORIG])))
 VALUE(f32, resp_orig_bytes_ratio,
-      ratio((double)fx_side_bytes(&f->side[FX_RESP]), (double)fx_side_bytes(&f->side[FX_ORIG])))
+      ratio(fx_side_bytes(&f->side[FX_RESP]), fx_side_bytes(&f->side[FX_ORIG])))
 
 VALUE(u32, active_count, c->idle_count + 1)
-VALUE(f32, active_mean_ns, ratio((double)active_sum(r), (double)c->idle_count + 1))
+VALUE(f32, active_mean_ns, ratio(active_sum(r), (fx_u64)c->idle_count + 1))
 VALUE(f32, active_std_ns,
       deviation((fx_u64)c->idle_count + 1, active_sum(r),
 		squares_of(&c->active_squares) + (fx_u128)active_now(r) * (fx_u128)active_now(r)))
 VALUE(f32, active_min_ns, fminf(c->active_min_ns, (fx_f32)active_now(r)))
 VALUE(f32, active_max_ns, fmaxf(c->active_max_ns, (fx_f32)active_now(r)))
 VALUE(u32, idle_count, c->idle_count)
-VALUE(f32, idle_mean_ns, ratio((double)c->idle_sum_ns, c->idle_count))
+VALUE(f32, idle_mean_ns, ratio((fx_u64)c->idle_sum_ns, c->idle_count))
 VALUE(f32, idle_std_ns,
       deviation(c->idle_count, (fx_u64)c->idle_sum_ns, squares_of(&c->idle_squares)))
 VALUE(f32, idle_min_ns, c->idle_count ? c->idle_min_ns : NAN)
@@ -272,12 +272,12 @@ static inline fx_u32x32 get_sequence_gap_us(const struct fx_row *r)
 	return out;
 }
 
-#define FX_COLUMN(type, name, unit, meaning)                                          \
-	static void put_##name(const struct fx_row *rows, fx_u32 count, void *column) \
-	{                                                                             \
-		fx_##type *out = column;                                              \
-		for (fx_u32 i = 0; i < count; i++)                                    \
-			out[i] = get_##name(&rows[i]);                                \
+#define FX_COLUMN(type, name, unit, meaning)                                              \
+	static void put_##name(const struct fx_row *rows, fx_u32 count, void *column)     \
+	{                                                                                 \
+		fx_##type *out = column;                                                  \
+		_Pragma("GCC unroll 2") /* more, and their code falls out of the cache */ \
+			for (fx_u32 i = 0; i < count; i++) out[i] = get_##name(&rows[i]); \
 	}
 #include "fx/flow_columns.def"
 #undef FX_COLUMN
@@ -298,10 +298,20 @@ void fx_flow_rows_put(fx_batch *batch, const struct fx_flow_table *t, const fx_u
 {
 	struct fx_batch_table *table = &batch->tables[FX_FLOWS];
 	struct fx_row rows[FX_CHUNK_ROWS];
+	fx_s32 community_ids[FX_CHUNK_ROWS];
 
-	for (fx_u32 i = 0; i < count; i++)
-		rows[i] = (struct fx_row){ &t->flows[slots[i]], &t->cold[slots[i]],
-					   t->sequences ? &t->sequences[slots[i]] : NULL };
+	if (table->columns[FX_FLOW_COLUMN_community_id])
+		fx_community_ids(t, slots, count, community_ids);
+	for (fx_u32 i = 0; i < count; i++) {
+		const struct fx_flow *f = &t->flows[slots[i]];
+
+		rows[i] = (struct fx_row){ f,
+					   &t->cold[slots[i]],
+					   t->sequences ? &t->sequences[slots[i]] : NULL,
+					   fx_flow_last_ns(f),
+					   fx_flow_full_last_ns(f),
+					   &community_ids[i] };
+	}
 	for (int i = 0; i < table->column_count; i++) {
 		if (table->columns[i])
 			flow_columns[i].put(rows, count,

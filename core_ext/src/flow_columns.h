@@ -24,7 +24,8 @@ void fx_flow_rows_put(fx_batch *batch, const struct fx_flow_table *t, const fx_u
 void fx_interval_rows_put(fx_batch *batch, const struct fx_flow_table *t, const fx_u32 *slots,
 			  fx_u32 count);
 
-/* "1:" and base64 of a SHA-1 (community id v1, seed 0). */
-void fx_community_id(const struct fx_flow *f, fx_s32 *out);
+/* Community ids (v1, seed 0) of the flows in `slots` (at most FX_CHUNK_ROWS): "1:" and base64 of a SHA-1. */
+void fx_community_ids(const struct fx_flow_table *t, const fx_u32 *slots, fx_u32 count,
+		      fx_s32 *out);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which flows are over, and which one goes when the table is full. Each flow has the second of its deadline in an array
- * of its own: two octets, which a packet overwrites and the end of a tick looks through, many to an instruction.
+ * of its own: two octets, which a packet overwrites and the end of a tick looks through, many to an instruction, in
+ * groups whose lowest deadline may be due.
  * (Lists by second, even lazy ones, cost a cache miss a flow for every look at it and two for every change.)
  */
 #include "flow_table.h"
@@ -17,6 +18,15 @@ void fx_deadlines_start(struct fx_flow_table *t, fx_i64 now_ns)
 	t->look_at = t->oldest_at = t->oldest_count = 0;
 }
 
+static void put_forward(fx_u16 *deadlines, fx_u32 count, fx_i64 seconds)
+{
+	for (fx_u32 i = 0; i < count; i++) {
+		if (deadlines[i] != FX_NO_DEADLINE)
+			deadlines[i] = deadlines[i] > seconds ? (fx_u16)(deadlines[i] - seconds) :
+								0;
+	}
+}
+
 /* Counts deadlines from a later second when they would not fit any more. */
 void fx_deadlines_advance(struct fx_flow_table *t, fx_i64 now_ns)
 {
@@ -24,12 +34,8 @@ void fx_deadlines_advance(struct fx_flow_table *t, fx_i64 now_ns)
 
 	if (behind < FX_DEADLINE_REBASE_S)
 		return;
-	for (fx_u32 slot = 0; slot < t->untouched; slot++) {
-		fx_u16 deadline = t->deadlines[slot];
-
-		if (deadline != FX_NO_DEADLINE)
-			t->deadlines[slot] = deadline > behind ? (fx_u16)(deadline - behind) : 0;
-	}
+	put_forward(t->deadlines, t->untouched, behind);
+	put_forward(t->floors, t->untouched / FX_LOOK_SLOTS + 1, behind);
 	t->deadline_base_s += behind;
 	t->oldest_at = t->oldest_count = 0;
 }
@@ -44,35 +50,19 @@ FX_INLINE fx_u16 lowest_of(const fx_u16 *deadlines)
 	return lowest;
 }
 
-/* The first group from the one at `at` on that has a deadline not after `limit`, or the one behind `end`. */
-FX_INLINE fx_u32 find_due_group(const fx_u16 *deadlines, fx_u32 at, fx_u32 end, fx_u16 limit)
+/* The first group from `group` on that may have a deadline not after `limit`, or one behind the last. */
+static fx_u32 next_group(const struct fx_flow_table *t, fx_u32 group, fx_u16 limit)
 {
-	while (at < end && lowest_of(deadlines + at) > limit)
-		at += FX_LOOK_SLOTS;
-	return at;
-}
+	const fx_u32 groups = (t->untouched + FX_LOOK_SLOTS - 1) / FX_LOOK_SLOTS;
 
-static fx_u32 find_due_plain(const fx_u16 *deadlines, fx_u32 at, fx_u32 end, fx_u16 limit)
-{
-	return find_due_group(deadlines, at, end, limit);
+	while (group < groups && t->floors[group] > limit) {
+		if (group % FX_LOOK_SLOTS == 0 && lowest_of(t->floors + group) > limit)
+			group += FX_LOOK_SLOTS;
+		else
+			group++;
+	}
+	return group < groups ? group : groups;
 }
-
-static fx_u32 (*find_due)(const fx_u16 *, fx_u32, fx_u32, fx_u16) = find_due_plain;
-
-#if defined(__x86_64__)
-/* SSE2 has no smallest of unsigned words: with AVX2 a capture of many short flows costs 5 % less. */
-__attribute__((target("avx2"))) static fx_u32 find_due_avx2(const fx_u16 *deadlines, fx_u32 at,
-							    fx_u32 end, fx_u16 limit)
-{
-	return find_due_group(deadlines, at, end, limit);
-}
-
-__attribute__((constructor)) static void look_at_processor(void)
-{
-	if (__builtin_cpu_supports("avx2"))
-		find_due = find_due_avx2;
-}
-#endif
 
 static void prefetch_record(const struct fx_flow_table *t, fx_u32 slot)
 {
@@ -90,13 +80,16 @@ static int collect_due(struct fx_flow_table *t, fx_u16 limit, fx_u32 *slots, int
 	int count = 0;
 
 	while (t->look_at < t->untouched) {
-		fx_u32 here = t->look_at & ~(fx_u32)(FX_LOOK_SLOTS - 1);
-		fx_u32 group = find_due(t->deadlines, here, t->untouched, limit);
+		fx_u32 here = t->look_at / FX_LOOK_SLOTS, group = next_group(t, here, limit);
+		fx_u32 first = group * FX_LOOK_SLOTS;
 
-		t->look_at = group > here ? group : t->look_at;
-		if (group >= t->untouched)
+		t->look_at = group > here ? first : t->look_at;
+		if (t->look_at >= t->untouched)
 			break;
-		for (; t->look_at < group + FX_LOOK_SLOTS; t->look_at++) {
+		t->floors[group] = lowest_of(t->deadlines + first);
+		if (t->floors[group] > limit)
+			t->look_at = first + FX_LOOK_SLOTS;
+		for (; t->look_at < first + FX_LOOK_SLOTS; t->look_at++) {
 			if (t->deadlines[t->look_at] > limit)
 				continue;
 			if (count == capacity)

@@ -31,6 +31,12 @@ static fx_u64 whole_looks(fx_u64 flows)
 	return (flows + FX_LOOK_SLOTS - 1) / FX_LOOK_SLOTS * FX_LOOK_SLOTS;
 }
 
+/* The same for the lowest of each group. */
+static fx_u64 looks_of_looks(fx_u64 flows)
+{
+	return whole_looks(whole_looks(flows) / FX_LOOK_SLOTS);
+}
+
 static size_t take(size_t *used, fx_u64 count, size_t size)
 {
 	size_t at = *used;
@@ -43,13 +49,14 @@ static size_t take(size_t *used, fx_u64 count, size_t size)
 static size_t lay_out(struct fx_flow_table *t, fx_u64 capacity, const fx_stream_options *o,
 		      unsigned char *base)
 {
-	size_t used = 0, flows, cold, index, dirty, deadlines, sequences;
+	size_t used = 0, flows, cold, index, dirty, deadlines, floors, sequences;
 
 	flows = take(&used, capacity, sizeof(struct fx_flow));
 	cold = take(&used, capacity, sizeof(struct fx_flow_cold));
 	index = take(&used, index_entries(capacity), sizeof(struct fx_index_entry));
 	dirty = take(&used, o->keep_intervals ? capacity : 0, sizeof(fx_u32));
 	deadlines = take(&used, whole_looks(capacity), sizeof(fx_u16));
+	floors = take(&used, looks_of_looks(capacity), sizeof(fx_u16));
 	sequences = used; /* in a budget of their own */
 	take(&used, o->keep_sequences ? capacity : 0, sizeof(struct fx_sequence));
 	if (base) {
@@ -58,6 +65,7 @@ static size_t lay_out(struct fx_flow_table *t, fx_u64 capacity, const fx_stream_
 		t->index = (struct fx_index_entry *)(base + index);
 		t->dirty = o->keep_intervals ? (fx_u32 *)(base + dirty) : NULL;
 		t->deadlines = (fx_u16 *)(base + deadlines);
+		t->floors = (fx_u16 *)(base + floors);
 		t->sequences = o->keep_sequences ? (struct fx_sequence *)(base + sequences) : NULL;
 		return used;
 	}
@@ -97,6 +105,7 @@ int fx_flow_table_open(struct fx_flow_table *t, const fx_stream_options *o)
 		t->capacity - (t->capacity < 4 * FX_ENDED_SLOTS ? t->capacity / 4 : FX_ENDED_SLOTS);
 	t->index_size = (fx_u32)index_entries(capacity);
 	memset(t->deadlines, 0xff, whole_looks(capacity) * sizeof(*t->deadlines));
+	memset(t->floors, 0xff, looks_of_looks(capacity) * sizeof(*t->floors));
 	for (int i = 0; i < FX_CLOSINGS; i++)
 		t->timeouts_ns[i] = closing_ns[i] < closing_ns[0] ? closing_ns[i] : closing_ns[0];
 	t->active_timeout_ns = (fx_i64)o->active_timeout_ns;
@@ -255,9 +264,7 @@ void fx_flow_begin(struct fx_flow_table *t, fx_u32 slot, const struct fx_packet 
 
 void fx_flow_prefetch_end(const struct fx_flow_table *t, fx_u32 slot)
 {
-	const struct fx_flow *f = &t->flows[slot];
-
-	__builtin_prefetch(&t->index[fx_index_home(t, f->hash)], 1);
+	__builtin_prefetch(&t->index[fx_index_home(t, t->flows[slot].hash)], 1);
 }
 
 void fx_flow_end(struct fx_flow_table *t, fx_u32 slot, enum fx_end_reason reason)

@@ -43,6 +43,7 @@ struct fx_flow_table {
 	struct fx_index_entry *index;
 	fx_u32 *dirty; /* flows that saw a packet in this tick, in order; NULL = not kept */
 	fx_u16 *deadlines; /* second after deadline_base_s in which a flow's timeout is over */
+	fx_u16 *floors; /* a number a group of FX_LOOK_SLOTS deadlines: none of them is below */
 	struct fx_hash_key key;
 	fx_i64 active_timeout_ns;
 	int wants_entropy; /* a batch has chosen a column of it */
@@ -106,14 +107,31 @@ int fx_flows_overdue(struct fx_flow_table *t, fx_i64 now_ns, fx_u32 *slots, int 
 /* The flow that would end first (by seconds): of open ones the one seen longest ago. There must be one. */
 fx_u32 fx_flow_oldest(struct fx_flow_table *t);
 
+FX_INLINE void fx_deadline_lower(struct fx_flow_table *t, fx_u32 slot, fx_u16 deadline)
+{
+	fx_u16 *lowest = &t->floors[slot / FX_LOOK_SLOTS];
+
+	*lowest = deadline < *lowest ? deadline : *lowest;
+}
+
+/* The second in which a flow's timeout is over whose highest stamp is `last_ns`. */
+FX_INLINE fx_u16 fx_deadline(const struct fx_flow_table *t, fx_i64 last_ns, int closing)
+{
+	fx_i64 deadline_ns = last_ns + t->timeouts_ns[closing];
+
+	return (fx_u16)((fx_u64)deadline_ns / FX_SECOND_NS - (fx_u64)t->deadline_base_s);
+}
+
 /* A packet was seen: the highest stamp of the flow is `last_ns`. */
 FX_INLINE void fx_deadline_put(struct fx_flow_table *t, fx_u32 slot, const struct fx_flow *f,
 			       fx_i64 last_ns)
 {
-	fx_i64 deadline_ns = last_ns + t->timeouts_ns[fx_flow_closing(f)];
+	fx_u16 deadline = fx_deadline(t, last_ns, fx_flow_closing(f));
 
-	t->deadlines[slot] =
-		(fx_u16)((fx_u64)deadline_ns / FX_SECOND_NS - (fx_u64)t->deadline_base_s);
+	/* A new flow, or one that begins to close: all else puts it off. */
+	if (fx_unlikely(deadline < t->deadlines[slot]))
+		fx_deadline_lower(t, slot, deadline);
+	t->deadlines[slot] = deadline;
 }
 
 FX_INLINE fx_u32 fx_index_home(const struct fx_flow_table *t, fx_u32 hash)

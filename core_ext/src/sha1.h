@@ -1,15 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-1 (FIPS 180-4) of one short message: all that a community id needs. */
+/* SHA-1 (FIPS 180-4) of many short messages, a block each: all that community ids need. */
 #ifndef FX_SHA1_H
 #define FX_SHA1_H
 #include "fx/columns.h"
 
-enum { FX_SHA1_BLOCK = 64, FX_SHA1_DIGEST = 20, FX_SHA1_MESSAGE_MAX = 55 };
+enum { FX_SHA1_WORDS = 16, FX_SHA1_DIGEST_WORDS = 5, FX_SHA1_MESSAGE_MAX = 55 };
 
-/* Digest (FX_SHA1_DIGEST) of `length` (at most FX_SHA1_MESSAGE_MAX) octets in a block of FX_SHA1_BLOCK, which it pads. */
-void fx_sha1_short(fx_u8 *block, fx_u32 length, fx_u8 *digest);
+/* Words are numbers, the octets that come first highest. */
+struct fx_sha1_block {
+	fx_u32 words[FX_SHA1_WORDS];
+} __attribute__((aligned(16)));
+
+struct fx_sha1_digest {
+	fx_u32 words[FX_SHA1_DIGEST_WORDS];
+};
+
+/* Digests of messages that are padded already. */
+void fx_sha1(const struct fx_sha1_block *blocks, fx_u32 count, struct fx_sha1_digest *digests);
 
 /* The same without the processor's SHA instructions. */
-void fx_sha1_short_plain(fx_u8 *block, fx_u32 length, fx_u8 *digest);
+void fx_sha1_plain(const struct fx_sha1_block *blocks, fx_u32 count,
+		   struct fx_sha1_digest *digests);
 
 #endif

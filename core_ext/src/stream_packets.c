@@ -15,10 +15,12 @@
 static void look_up(struct fx_stream *s)
 {
 	struct fx_flow_table *t = &s->table;
+	const fx_u16 deadline = fx_deadline(t, s->packets[0].time_ns, FX_OPEN);
 
 	for (fx_u32 i = 0; i < s->block_count; i++) {
 		struct fx_probe *probe = &s->probes[i];
 		const struct fx_flow *f;
+		const struct fx_flow_cold *cold;
 		const struct fx_side *side;
 		struct fx_index_entry entry;
 		fx_u32 at;
@@ -42,6 +44,12 @@ static void look_up(struct fx_stream *s)
 		__builtin_prefetch(&f->gaps, 1);
 		__builtin_prefetch(side, 1);
 		__builtin_prefetch(&side->window_sum, 1);
+		/* A flow that was not seen in this second: there may be a long gap. */
+		if (fx_unlikely(t->deadlines[probe->slot] < deadline)) {
+			cold = &t->cold[probe->slot];
+			__builtin_prefetch(&cold->idle_sum_ns, 1);
+			__builtin_prefetch(&cold->idle_count, 1);
+		}
 	}
 }
 

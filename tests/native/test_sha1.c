@@ -5,25 +5,41 @@
 
 #include "sha1.h"
 
+/* Pads a message of `length` octets (FIPS 180-4, 5.1.1). */
+static void put_block(const fx_u8 *message, fx_u32 length, struct fx_sha1_block *block)
+{
+	memset(block, 0, sizeof(*block));
+	for (fx_u32 i = 0; i <= length; i++) {
+		fx_u32 octet = i == length ? 0x80 : message[i];
+
+		block->words[i / 4] |= octet << (24 - 8 * (i % 4));
+	}
+	block->words[15] = length * 8;
+}
+
 int main(void)
 {
-	static const fx_u8 abc[] = { 0xa9, 0x99, 0x3e, 0x36, 0x47, 0x06, 0x81, 0x6a, 0xba, 0x3e,
-				     0x25, 0x71, 0x78, 0x50, 0xc2, 0x6c, 0x9c, 0xd0, 0xd8, 0x9d };
-	fx_u8 block[FX_SHA1_BLOCK] = "abc", other[FX_SHA1_BLOCK], digest[FX_SHA1_DIGEST];
-	fx_u8 plain[FX_SHA1_DIGEST];
+	static const fx_u32 abc[] = { 0xa9993e36, 0x4706816a, 0xba3e2571, 0x7850c26c, 0x9cd0d89d };
+	static struct fx_sha1_block blocks[FX_SHA1_MESSAGE_MAX + 1];
+	static struct fx_sha1_digest digests[FX_SHA1_MESSAGE_MAX + 1];
+	static struct fx_sha1_digest plain[FX_SHA1_MESSAGE_MAX + 1];
+	fx_u8 message[FX_SHA1_MESSAGE_MAX];
 
-	fx_sha1_short(block, 3, digest);
-	if (memcmp(digest, abc, sizeof(abc))) {
+	put_block((const fx_u8 *)"abc", 3, blocks);
+	fx_sha1(blocks, 1, digests);
+	if (memcmp(digests, abc, sizeof(abc))) {
 		fprintf(stderr, "not the digest of abc (FIPS 180-4)\n");
 		return 1;
 	}
 	for (fx_u32 length = 0; length <= FX_SHA1_MESSAGE_MAX; length++) {
 		for (fx_u32 i = 0; i < length; i++)
-			block[i] = (fx_u8)(i * 37 + length);
-		memcpy(other, block, sizeof(block));
-		fx_sha1_short(block, length, digest);
-		fx_sha1_short_plain(other, length, plain);
-		if (memcmp(digest, plain, sizeof(plain))) {
+			message[i] = (fx_u8)(i * 37 + length);
+		put_block(message, length, &blocks[length]);
+	}
+	fx_sha1(blocks, FX_SHA1_MESSAGE_MAX + 1, digests);
+	fx_sha1_plain(blocks, FX_SHA1_MESSAGE_MAX + 1, plain);
+	for (fx_u32 length = 0; length <= FX_SHA1_MESSAGE_MAX; length++) {
+		if (memcmp(&digests[length], &plain[length], sizeof(*plain))) {
 			fprintf(stderr, "two digests of a message of %u octets\n", length);
 			return 1;
 		}

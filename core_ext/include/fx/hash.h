@@ -106,31 +106,24 @@ FX_OUTLINE int fx_icmp_answer(fx_u8 proto, fx_u8 type)
 	return -1;
 }
 
-FX_INLINE fx_u64 fx_tail(fx_u16 near_port, fx_u16 far_port, const struct fx_packet *p)
-{
-	return (fx_u64)near_port | (fx_u64)far_port << 16 | (fx_u64)p->proto << 32 |
-	       (fx_u64)p->ip_version << 40 | (fx_u64)p->icmp_id << 48;
-}
-
 /*
  * Ports of TCP, UDP, SCTP. ICMP: a request and its answer are one biflow of (type, answering type), echo by its
  * identifier too; other messages are one-way flows of (type, code). Later fragments have ports 0.
  */
 FX_INLINE struct fx_flow_tail fx_flow_tail_make(const struct fx_packet *p)
 {
-	fx_u16 near_port = p->src_port, far_port = p->dst_port;
-	struct fx_flow_tail tail;
+	fx_u32 ports = (fx_u32)p->src_port | (fx_u32)p->dst_port << 16;
+	fx_u64 rest = (fx_u64)p->proto << 32 | (fx_u64)p->ip_version << 40 |
+		      (fx_u64)p->icmp_id << 48;
 
 	if (fx_unlikely((p->proto == FX_PROTO_ICMP || p->proto == FX_PROTO_ICMP6) &&
 			p->fragment != 2)) {
-		int answer = fx_icmp_answer(p->proto, (fx_u8)near_port);
+		int answer = fx_icmp_answer(p->proto, (fx_u8)ports);
 
 		if (answer >= 0)
-			far_port = (fx_u16)answer;
+			ports = (ports & 0xffff) | (fx_u32)answer << 16;
 	}
-	tail.forward = fx_tail(near_port, far_port, p);
-	tail.backward = fx_tail(far_port, near_port, p);
-	return tail;
+	return (struct fx_flow_tail){ rest | ports, rest | (ports << 16 | ports >> 16) };
 }
 
 FX_INLINE fx_u64 fx_hash_end(const fx_addr *addr, fx_u64 port, const struct fx_hash_key *key)
