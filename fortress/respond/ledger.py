@@ -136,7 +136,7 @@ class Ledger:
     def drop(self, targets: Iterable[str]) -> None:
         """These stand no more."""
         gone = [text for text in targets if self.held.pop(text, None) is not None]
-        self._append([_encode({"drop": text}) for text in gone])
+        self._append([_dropped(text) for text in gone])
 
     def expired(self) -> list[Held]:
         """Takes out what has come to its end, and returns it."""
@@ -146,7 +146,7 @@ class Ledger:
             block = self.held.get(text)
             if block is not None and block.until_s == until_s:
                 gone.append(self.held.pop(text))
-        self._append([_encode({"drop": block.target.text}) for block in gone])
+        self._append([_dropped(block.target.text) for block in gone])
         return gone
 
     def next_end_s(self) -> float | None:
@@ -256,6 +256,10 @@ def _lines(blocks: Iterable[Held], shift_s: float) -> list[str]:
             last, rest = block.terms, _rest(block.terms, shift_s)
         lines.append(f'{{"put": {{"target": "{block.target.text}", {rest}')
     return lines
+
+
+def _dropped(text: str) -> str:
+    return f'{{"drop": "{text}"}}'
 
 
 def _rest(terms: Terms, shift_s: float) -> str:

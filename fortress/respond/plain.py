@@ -38,13 +38,19 @@ def plain(value: object) -> Any:
     """The value as JSON has it: dataclasses as objects, tuples as arrays."""
     if type(value) in _AS_THEY_ARE:
         return value
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if (names := _names(type(value))) is not None:
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, tuple | list):
         return [plain(one) for one in value]
     if isinstance(value, Mapping):
         return {str(key): plain(one) for key, one in value.items()}
     return str(value) if isinstance(value, Path) else value
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...] | None:
+    """The names of a dataclass's fields, None if it is none."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 @cache
