@@ -13,7 +13,7 @@ from fortress.verdict import Action
 from tests.need import need
 from tests.net.guarded import Gateway, gateway
 
-MANY = 10_000
+MANY, CROWD = 10_000, 100_000
 _guard: list[Path] = []
 
 
@@ -31,7 +31,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with a guard that holds nothing yet."""
     need("netns", "nft")
     with gateway(tmp_path_factory.mktemp("bench")) as made:
-        made.config += "[limits]\nautomatic_per_minute = 10000\n[feeds.list]\nmost = 200000\n"
+        made.config += "[limits]\nautomatic_per_minute = 10000\nmost_blocks = 200000\n"
+        made.config += "[feeds.list]\nmost = 200000\n"
         made.start("--remove")
         with made.client() as client:
             _guard[:] = [Path(f"/proc/{client.status().pid}/schedstat")]
@@ -54,7 +55,7 @@ def blocks(first: int, count: int, network: str = "203") -> list[Block]:
     return [make_block(one, Action.BLOCK, 3600, why="a bench", origin="operator") for one in texts]
 
 
-@pytest.mark.parametrize("standing", [0, MANY])
+@pytest.mark.parametrize("standing", [0, MANY, CROWD])
 def test_one_block_is_added(benchmark: object, guard: GuardClient, standing: int) -> None:
     if standing:
         guard.add(blocks(0, standing, "204"), confirmed=True)
@@ -91,6 +92,17 @@ def test_many_blocks_are_added_in_one_transaction(benchmark: object, guard: Guar
     benchmark.pedantic(add, setup=new, rounds=4)  # type: ignore[attr-defined]
 
 
+def test_a_hundred_thousand_blocks_are_added_in_one_transaction(
+    benchmark: object, guard: GuardClient
+) -> None:
+    new = blocks(0, CROWD, "206")
+
+    def add() -> None:
+        assert all(one.done for one in guard.add(new, confirmed=True))
+
+    benchmark.pedantic(add, rounds=1)  # type: ignore[attr-defined]
+
+
 def test_a_list_of_a_hundred_thousand_is_loaded(benchmark: object, guard: GuardClient) -> None:
     texts = [f"205.{i >> 16}.{i >> 8 & 255}.{i & 255}" for i in range(100_000)]
 
@@ -102,10 +114,11 @@ def test_a_list_of_a_hundred_thousand_is_loaded(benchmark: object, guard: GuardC
 
 
 @pytest.mark.benchmark(timer=time.perf_counter)
+@pytest.mark.parametrize("standing", [1000, CROWD])
 def test_a_flushed_ruleset_is_restored(
-    benchmark: object, home: Gateway, guard: GuardClient
+    benchmark: object, home: Gateway, guard: GuardClient, standing: int
 ) -> None:
-    guard.add(blocks(0, 1000), confirmed=True)
+    guard.add(blocks(0, standing), confirmed=True)
 
     def flush_and_wait() -> None:
         with home.client() as listening:
