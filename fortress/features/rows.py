@@ -106,7 +106,10 @@ def attempts(rows: Columns) -> Attempts:
     fine &= probe | (tcp & ((flags & SYN) != 0))
     traced = (proto == UDP) & (port >= TRACEROUTE_PORTS[0]) & (port <= TRACEROUTE_PORTS[1])
     target = words(rows["resp_addr"][row])
-    chosen = np.flatnonzero((failed | fine) & ~traced & ~is_group(target))
+    # Of a connection whose answers alone are seen (half of an asymmetric route, or answers that
+    # nobody asked for) nothing is known of whoever is answered.
+    alone = new & (rows["orig_pkts"][row] == 0)
+    chosen = np.flatnonzero((failed | fine) & ~(traced | alone) & ~is_group(target))
 
     row, proto, port = row[chosen], proto[chosen], port[chosen]
     icmp = (proto == ICMP) | (proto == ICMP6)
