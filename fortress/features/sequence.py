@@ -2,14 +2,16 @@
 """An originator's flows in order of time: one row of float32 numbers a step, what the model
 `threat-lstm` sees, in training and at work alike.
 
-A step is a flow that ended. Of an originator's flows of one second only the first FIRST_IN_SECOND
-and then those whose number is a power of two become steps, and `rank` says how many there were: a
-scan of 10,000 ports is 16 steps, and what is left out depends on the flows alone, not on how they
-were handed out. The second is that of the latest packet that the originator's flows have shown.
+A step is a flow that ended. Of an originator's flows of one span of SPAN_S only the first
+FIRST_IN_SPAN and then those whose number is a power of two become steps, and `rank` says how many
+there were: a scan of 10,000 ports at once is 17 steps, 64 steps reach back over more than a moment,
+and what is left out depends on the flows alone, not on how they were handed out. The span is that
+of the latest packet that the originator's flows have shown.
 
-No feature reads an address, a MAC, an originator's port or a time of day; a responder's port is one
-of five kinds of service. Whether a responder or a port is new to its originator is kept in two
-rows of BITS marks, for the present and the past EPOCH_S. All numbers are within [-1, 1].
+An originator is whoever sends: on our side the address with its MAC. No feature reads an address,
+a MAC, an originator's port or a time of day; a responder's port is one of five kinds of service.
+Whether a responder or a port is new to its originator is kept in two rows of BITS marks, for the
+present and the past EPOCH_S. All numbers are within [-1, 1].
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fortress.features.inside import Inside, sender
 from fortress.features.keys import (
     ABSENT,
     Bool,
@@ -38,16 +41,17 @@ from fortress.features.keys import (
 Float32 = npt.NDArray[np.float32]
 Flows = Mapping[str, npt.NDArray[Any]]
 
-FIRST_IN_SECOND = 4
-STEPS_IN_SECOND = 2048  # of all originators together: what a flood of forged senders may cost
+SPAN_S = 10
+FIRST_IN_SPAN = 6
+STEPS_IN_SPAN = 4096  # of all originators together: what a flood of forged senders may cost
 BITS = 256
 EPOCH_S = 600
-_SECOND = 1_000_000_000
+_SPAN_NS = SPAN_S * 1_000_000_000
 _TCP, _UDP, _ICMP, _ICMP6 = 6, 17, 1, 58
 _NEVER = np.iinfo(np.int64).min
 _PORT_SHIFT, _GOLDEN = np.uint64(16), np.uint64(0x9E3779B97F4A7C15)
 _TOP = np.uint64(56)
-_LANE = 40  # seconds since 1970 take 31 bits; originators are told apart above them
+_LANE = 40  # spans since 1970 take 28 bits; originators are told apart above them
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +90,16 @@ class Sequencer:
 
     def __init__(self, capacity: int, secret: int) -> None:
         self.table = KeyTable(capacity)
-        self.skipped = 0  # flows that became no step because of STEPS_IN_SECOND
+        self.inside: Inside | None = None
+        self.skipped = 0  # flows that became no step because of STEPS_IN_SPAN
         self._secret = secret
-        self._second: Int64 = np.zeros(capacity, np.int64)
-        self._count: Int64 = np.zeros(capacity, np.int64)  # flows in that second
+        self._span: Int64 = np.zeros(capacity, np.int64)
+        self._count: Int64 = np.zeros(capacity, np.int64)  # flows in that span
         self._began_ns: Int64 = np.zeros(capacity, np.int64)  # of the flow before
         self._service: UInt64 = np.zeros(capacity, np.uint64)  # of the flow before
         self._epoch: Int64 = np.zeros(capacity, np.int64)
         self._seen = np.zeros((2, 2, capacity, BITS), np.bool_)  # present, past; responder, port
-        self._all_second, self._all_count = 0, 0
+        self._all_span, self._all_count = 0, 0
 
     @property
     def memory_bytes(self) -> int:
@@ -105,8 +110,8 @@ class Sequencer:
         """The steps among flows that ended by the time `ns`: columns by the names in COLUMNS,
         arrays of one length in the order in which the core hands flows out.
         """
-        source = address_key(self._secret, as_host(words(flows["orig_addr"])))
-        groups = group(source)
+        source = sender(words(flows["orig_addr"]), flows["orig_mac"], self.inside)
+        groups = group(address_key(self._secret, source))
         slots, fresh = self.table.admit(groups, ns)
         self._forget(fresh)
         slot = slots[groups.of_row]
@@ -123,25 +128,27 @@ class Sequencer:
     def clear(self) -> None:
         """Forgets every originator."""
         self.table.clear()
-        self._all_second = self._all_count = 0
+        self._all_span = self._all_count = 0
 
     def _forget(self, slots: Slots) -> None:
-        self._second[slots] = self._count[slots] = 0
+        self._span[slots] = self._count[slots] = 0
         self._began_ns[slots] = _NEVER
         self._epoch[slots] = 0
         self._seen[:, :, slots] = False
 
     def _steps(self, flows: Flows, some: _Ordered) -> tuple[Slots, Slots, Float32]:
-        second = self._clock(flows["last_ns"][some.order], some)
-        number = self._number(second, some)
+        span = self._clock(flows["last_ns"][some.order], some)
+        number = self._number(span, some)
         who = address_key(self._secret, as_host(words(flows["resp_addr"][some.order])))
         port = flows["proto"][some.order].astype(np.uint64) << _PORT_SHIFT
         port = (port | flows["resp_port"][some.order]) * _GOLDEN
         gap_ns, again = self._compared(flows["first_ns"][some.order], who ^ port, some)
-        new = self._novelty(second // EPOCH_S, some.slot, (who & np.uint64(0xFF), port >> _TOP))
-        chosen = np.flatnonzero((number < FIRST_IN_SECOND) | (number & (number - 1) == 0))
+        new = self._novelty(
+            span * SPAN_S // EPOCH_S, some.slot, (who & np.uint64(0xFF), port >> _TOP)
+        )
+        chosen = np.flatnonzero((number < FIRST_IN_SPAN) | (number & (number - 1) == 0))
         chosen = chosen[np.argsort(some.order[chosen])]
-        chosen = chosen[self._within_budget(second[chosen])]
+        chosen = chosen[self._within_budget(span[chosen])]
         row = some.order[chosen]
         matrix = np.empty((len(row), len(FEATURES)), np.float32)
         own = _of_flows(flows, row)
@@ -154,27 +161,27 @@ class Sequencer:
         return row, some.slot[chosen], np.clip(matrix, -1, 1, out=matrix)
 
     def _clock(self, last_ns: Int64, some: _Ordered) -> Int64:
-        """The second of each flow's last packet, or of what its originator showed before if that is
+        """The span of each flow's last packet, or of what its originator showed before if that is
         later.
         """
-        second = np.clip(last_ns // _SECOND, 0, (1 << _LANE) - 1)
+        span = np.clip(last_ns // _SPAN_NS, 0, (1 << _LANE) - 1)
         first = some.begins
-        second[first] = np.maximum(second[first], self._second[some.slot[first]])
+        span[first] = np.maximum(span[first], self._span[some.slot[first]])
         lane = np.cumsum(first) << _LANE
-        clock: Int64 = np.maximum.accumulate(lane + second) - lane
+        clock: Int64 = np.maximum.accumulate(lane + span) - lane
         return clock
 
-    def _number(self, second: Int64, some: _Ordered) -> Int64:
-        """How many flows of its originator came before each flow in its second."""
+    def _number(self, span: Int64, some: _Ordered) -> Int64:
+        """How many flows of its originator came before each flow in its span."""
         anew = some.begins.copy()
-        anew[1:] |= second[1:] != second[:-1]
+        anew[1:] |= span[1:] != span[:-1]
         at = np.flatnonzero(anew)
         slot = some.slot[at]
-        goes_on = some.begins[at] & (second[at] == self._second[slot])
+        goes_on = some.begins[at] & (span[at] == self._span[slot])
         began = at - np.where(goes_on, self._count[slot], 0)
-        number = np.arange(len(second)) - np.repeat(began, np.diff(at, append=len(second)))
+        number = np.arange(len(span)) - np.repeat(began, np.diff(at, append=len(span)))
         last = some.slot[some.ends]
-        self._second[last], self._count[last] = second[some.ends], number[some.ends] + 1
+        self._span[last], self._count[last] = span[some.ends], number[some.ends] + 1
         return number
 
     def _compared(self, began: Int64, service: UInt64, some: _Ordered) -> tuple[Int64, Bool]:
@@ -215,17 +222,17 @@ class Sequencer:
             self._seen[0][:, old] = False
             self._epoch[old] = epoch
 
-    def _within_budget(self, second: Int64) -> Bool:
-        """Which steps are among the first STEPS_IN_SECOND of their second, as they came."""
-        if not len(second):
+    def _within_budget(self, span: Int64) -> Bool:
+        """Which steps are among the first STEPS_IN_SPAN of their span, as they came."""
+        if not len(span):
             return np.zeros(0, np.bool_)
-        second = np.maximum.accumulate(np.maximum(second, self._all_second))
-        anew = np.append(True, second[1:] != second[:-1])
+        span = np.maximum.accumulate(np.maximum(span, self._all_span))
+        anew = np.append(True, span[1:] != span[:-1])
         at = np.flatnonzero(anew)
-        began = at - np.where(second[at] == self._all_second, self._all_count, 0)
-        number = np.arange(len(second)) - np.repeat(began, np.diff(at, append=len(second)))
-        self._all_second, self._all_count = int(second[-1]), int(number[-1]) + 1
-        within: Bool = number < STEPS_IN_SECOND
+        began = at - np.where(span[at] == self._all_span, self._all_count, 0)
+        number = np.arange(len(span)) - np.repeat(began, np.diff(at, append=len(span)))
+        self._all_span, self._all_count = int(span[-1]), int(number[-1]) + 1
+        within: Bool = number < STEPS_IN_SPAN
         self.skipped += len(within) - int(within.sum())
         return within
 
@@ -235,7 +242,7 @@ def fingerprint(names: Iterable[str]) -> str:
     digits.
     """
     known = {feature.name: feature for feature in FEATURES}
-    rule = f"{FIRST_IN_SECOND} and powers of two, {BITS} marks of {EPOCH_S} s\x1e"
+    rule = f"{FIRST_IN_SPAN} and powers of two in {SPAN_S} s, {BITS} marks of {EPOCH_S} s\x1e"
     digest = hashlib.sha256(rule.encode())
     for name in names:
         feature = known.get(name)
@@ -288,8 +295,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature("length", "microseconds from first to last packet, log2 by 36",
         ("first_ns", "last_ns")),
     Feature("gap", "microseconds since the flow before began, signed log2 by 42",
-        ("orig_addr", "first_ns")),
-    Feature("rank", "flows in this second so far, log2 by 16", ("orig_addr", "last_ns")),
+        ("orig_addr", "orig_mac", "first_ns")),
+    Feature("rank", "flows in these ten seconds so far, log2 by 16", ("orig_addr", "last_ns")),
     Feature("new_responder", "1 = the first flow to it in ten to twenty minutes",
         ("orig_addr", "resp_addr", "last_ns")),
     Feature("new_port", "1 = the first flow to this port of any responder in that time",

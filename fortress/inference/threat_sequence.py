@@ -2,9 +2,8 @@
 """At which stage of an attack each originator is, judged by its flows in order of time.
 
 The state of the network (h, c) is carried for each originator, so a flow that ends costs one step,
-not a window. All originators take their next step together: in the first wave everyone's first flow
-of a batch, in the second everyone's second. What a flow is judged to be depends on the flows of its
-originator before it alone, however they were handed out.
+not a window. Originators that take as many steps in a batch take them together. What a flow is
+judged to be depends on the flows of its originator before it alone, however they were handed out.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fortress.features import sequence
+from fortress.features.inside import Inside
+from fortress.features.keys import distinct
 from fortress.features.sequence import Flows, Sequencer
 from fortress.features.windows import REPLAY_SECRET
 from fortress.inference.entry import ModelEntry
@@ -24,8 +25,7 @@ from fortress.inference.session import open_session
 CAPACITY = 2048  # originators; with their marks 2.3 kB each
 CARRIED = "carried"  # the variant of the graph that takes a state and gives it back
 _CHUNK = 64
-_MOST = 512  # rows of one call of the runtime
-_PROBE_SEED = 11
+_MOST = 1024  # steps of one call of the runtime, but for a long row
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,10 @@ class ThreatSequence:
         originator = flows["orig_addr"][steps.row]
         return Stages(steps.row, originator, stage, risk, self._surprise.apply(surprise))
 
+    def take_side(self, inside: Inside | None) -> None:
+        """Says which addresses are on our side: there a sender is its address with its MAC."""
+        self.sequencer.inside = inside
+
     def clear(self) -> None:
         """Forgets every originator."""
         self.sequencer.clear()
@@ -103,11 +107,12 @@ class ThreatSequence:
         """The probabilities of each stage and the surprise of each step; states move on."""
         probability = np.empty((len(slot), len(self.classes)), np.float32)
         surprise = np.empty(len(slot), np.float32)
-        for rows in _waves(slot):
-            for start in range(0, len(rows), _MOST):
-                some = rows[start : start + _MOST]
-                at = slot[some]
-                told = self._cell.step(matrix[some], self._h[at], self._c[at])
+        for rows in _alike(slot):  # (originators, steps of each)
+            most = max(_MOST // rows.shape[1], 1)
+            for start in range(0, len(rows), most):
+                some = rows[start : start + most]
+                at = slot[some[:, 0]]
+                told = self._cell.steps(matrix[some], self._h[at], self._c[at])
                 probability[some], surprise[some], self._h[at], self._c[at] = told
         return probability, surprise
 
@@ -130,47 +135,48 @@ class _Cell:
         self._padded = False
         self._padded = not self._is_alike(width)
 
-    def step(self, *given: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-        """Probabilities, surprise, h and c after one step of each row (rows, features), from h and
-        c (rows, hidden).
+    def steps(self, *given: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        """Probabilities and surprise of each step, and h and c after the last: of rows of steps
+        (rows, steps, features), from h and c (rows, hidden).
         """
-        matrix, h, c = given
         if not self._padded:
-            feed = {"sequence": matrix[:, None], "h0": h, "c0": c}
-            result: list[npt.NDArray[np.float32]] = self._session.run(None, feed)
-            return result
+            return self._run(*given)
         pieces = []
-        for start in range(0, len(matrix), _CHUNK):
+        for start in range(0, len(given[0]), _CHUNK):
             piece = [part[start : start + _CHUNK] for part in given]
-            room = _CHUNK - len(piece[0])
-            whole = [np.pad(part, ((0, room), (0, 0))) for part in piece]
-            feed = {"sequence": whole[0][:, None], "h0": whole[1], "c0": whole[2]}
-            pieces.append([part[: len(piece[0])] for part in self._session.run(None, feed)])
+            filled = len(piece[0])
+            whole = [np.zeros((_CHUNK, *part.shape[1:]), np.float32) for part in piece]
+            for into, part in zip(whole, piece, strict=True):
+                into[:filled] = part
+            pieces.append([part[:filled] for part in self._run(*whole)])
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+
+    def _run(self, *given: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        feed = dict(zip(("sequence", "h0", "c0"), given, strict=True))
+        result: list[npt.NDArray[np.float32]] = self._session.run(None, feed)
+        return result
 
     def _is_alike(self, width: int) -> bool:
         """Whether a row has the same bits alone and among others on this machine."""
-        chance = np.random.default_rng(_PROBE_SEED)
-        rows = [
-            chance.normal(0, 0.5, (_MOST, size)).astype(np.float32)
-            for size in (width, self.hidden, self.hidden)
-        ]
-        whole = self.step(*rows)
+        shapes = ((_MOST, 2, width), (_MOST, self.hidden), (_MOST, self.hidden))
+        wave = np.sin(np.arange(_MOST * 2 * max(width, self.hidden), dtype=np.float32))
+        rows = [wave[: int(np.prod(shape))].reshape(shape) for shape in shapes]
+        whole = self.steps(*rows)
         for size in (1, 3, 16, 100):
-            some = self.step(*(part[:size] for part in rows))
+            some = self.steps(*(part[:size] for part in rows))
             if not all(np.array_equal(a, b[:size]) for a, b in zip(some, whole, strict=True)):
                 return False
         return True
 
 
-def _waves(slot: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
-    """Rows of the first step of each originator, of the second, and so on."""
+def _alike(slot: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
+    """Rows by originator, (originators, steps of each) for each number of steps that some take."""
     if not len(slot):
         return []
     order = np.argsort(slot, kind="stable")
-    begins = np.flatnonzero(np.append(True, slot[order][1:] != slot[order][:-1]))
+    ordered = slot[order]
+    begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     counts = np.diff(begins, append=len(slot))
-    wave = np.empty(len(slot), np.intp)
-    wave[order] = np.arange(len(slot)) - np.repeat(begins, counts)
-    by_wave = np.argsort(wave, kind="stable")
-    return np.split(by_wave, np.cumsum(np.bincount(wave))[:-1])
+    return [
+        order[begins[counts == count][:, None] + np.arange(count)] for count in distinct(counts)
+    ]

@@ -35,7 +35,7 @@ from fortress.training.threat_lstm_data import (
     is_reserved,
     load_corpus,
 )
-from fortress.training.threat_lstm_export import INT8, Graphs, agreement, digest, to_graphs
+from fortress.training.threat_lstm_export import INT8, Graphs, agreement, to_graphs
 from fortress.training.threat_lstm_net import Settings, ThreatNet
 
 NAME, VERSION = "threat-lstm", "1.0.0"
@@ -119,19 +119,11 @@ def export_threat_lstm(checkpoint: Path, out: Path, graphs: Graphs | None = None
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{checkpoint}: no finished training of {NAME}: {error}") from None
     graphs = graphs or to_graphs(net)
-    recipe, folder = texts["recipe"], out / NAME
-    variants = {
-        name: variant
-        for name, variant in graphs.variants().items()
-        if name in recipe["own"]["graphs"]
-    }
-    recipe["variants"] = {
-        name: {"file": file, "sha256": digest(graph)} for name, (file, graph) in variants.items()
-    }
-    (folder / "variants").mkdir(parents=True, exist_ok=True)
-    for file, graph in variants.values():
-        (folder / file).write_bytes(graph)
-    return publish(folder, graphs.window, recipe, texts["card"], f"{NAME}.onnx")
+    wanted = texts["recipe"]["own"]["graphs"]
+    variants = {name: graph for name, graph in graphs.variants().items() if name in wanted}
+    return publish(
+        out / NAME, graphs.window, texts["recipe"], texts["card"], f"{NAME}.onnx", variants
+    )
 
 
 _CALIBRATIONS = (judge.calibrate_risk, judge.calibrate_surprise)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fortress.features.sequence import FEATURES, FIRST_IN_SECOND
+from fortress.features.sequence import FEATURES, FIRST_IN_SPAN, SPAN_S
 from fortress.training import threat_lstm_judge as judge
 from fortress.training.evaluate import Rate
 from fortress.training.threat_lstm_data import STAGES, UNKNOWN, Corpus
@@ -48,7 +48,7 @@ is ({", ".join(STAGES[1:])}), and how much the flow surprises. One LSTM of {HIDD
 {len(FEATURES)} features, its state carried from flow to flow. Written by `fortress model train
 {found.name}`; every number here comes from that run.
 
-A step is a flow that ended; of an originator's flows of one second the first {FIRST_IN_SECOND} and
+A step is a flow that ended; of an originator's flows of {SPAN_S} s the first {FIRST_IN_SPAN} and
 those whose number is a power of two. The *risk* is a calibrated probability where
 {judge.PRIOR:.0%} of the steps are attacks; a step is flagged from risk {found.risk:.3f} (score
 {found.threshold:.4f}), an originator is suspicious from {judge.ENOUGH} flagged steps. It ships in

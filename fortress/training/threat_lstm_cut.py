@@ -145,8 +145,8 @@ def _joined(parts: list[Episode], chance: np.random.Generator) -> Episode:
                 paced = begin + ((part.flows["first_ns"] - begin) * pace).astype(np.int64)
                 length = part.flows["last_ns"] - part.flows["first_ns"]
                 column = paced + shift + (length if name == "last_ns" else 0)
-            elif name == "orig_addr":
-                column = np.repeat(parts[0].flows["orig_addr"][:1], len(column))
+            elif name in ("orig_addr", "orig_mac"):
+                column = np.repeat(parts[0].flows[name][:1], len(column))
             columns[name].append(column)
     flows = {name: np.concatenate(column) for name, column in columns.items()}
     ended = (flows["proto"] == 6) & ~np.isin(flows["conn_state"], (0, 1, 11, 12))

@@ -78,6 +78,7 @@ def _columns(
         "last_ns": first + length,
         "orig_addr": _addresses(row["id.orig_h"] for row in rows),
         "resp_addr": _addresses(row["id.resp_h"] for row in rows),
+        "orig_mac": np.zeros(len(rows), np.uint64),
         "resp_port": np.array([int(row["id.resp_p"]) for row in rows], np.uint16),
         "proto": np.array([_PROTOCOLS[row["proto"]] for row in rows], np.uint8),
         "conn_state": np.array([_STATES.get(row["conn_state"], 0) for row in rows], np.uint8),

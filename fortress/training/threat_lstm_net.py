@@ -61,13 +61,13 @@ class ThreatNet(nn.Module):
         return self.stage(self.forget(after)), self.foretell(before)
 
     def forward(self, steps: Tensor, h0: Tensor, c0: Tensor) -> tuple[Tensor, ...]:
-        """Probabilities of the stage after the last step, how much that step surprised (mean
-        squared error), and the state h, c.
+        """Probabilities of the stage after each step, how much each step surprised (mean squared
+        error), and the state h, c after the last.
         """
         after, (h, c) = self.lstm(steps, (h0.unsqueeze(0), c0.unsqueeze(0)))
-        before = torch.cat([h0.unsqueeze(1), after], 1)[:, -2]
-        surprise = ((steps[:, -1] - self.foretell(before)) ** 2).mean(1)
-        return torch.softmax(self.stage(h[0]), 1), surprise, h[0], c[0]
+        before = torch.cat([h0.unsqueeze(1), after], 1)[:, :-1]
+        surprise = ((steps - self.foretell(before)) ** 2).mean(2)
+        return torch.softmax(self.stage(after), 2), surprise, h[0], c[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from fortress.features import sequence
-from fortress.features.sequence import BITS, COLUMNS, EPOCH_S, FEATURES, Sequencer, fingerprint
+from fortress.features.sequence import (
+    BITS,
+    COLUMNS,
+    EPOCH_S,
+    FEATURES,
+    SPAN_S,
+    Sequencer,
+    fingerprint,
+)
 
 SECOND = 1_000_000_000
 NAMES = [feature.name for feature in FEATURES]
@@ -17,6 +25,7 @@ def flows(count: int, **columns: object) -> dict[str, np.ndarray]:
         "first_ns": began,
         "last_ns": began + SECOND // 10,
         "orig_addr": np.frombuffer(address(1) * count, "V16"),
+        "orig_mac": np.full(count, 7, np.uint64),
         "resp_addr": np.frombuffer(address(200) * count, "V16"),
         "resp_port": np.full(count, 443, np.uint16),
         "proto": np.full(count, 6, np.uint8),
@@ -72,21 +81,21 @@ def test_steps_do_not_depend_on_how_flows_are_handed_out(size: int) -> None:
     assert np.array_equal(np.concatenate([part.slot for part in parts]), whole.slot)
 
 
-def test_a_scan_of_ten_thousand_ports_in_a_second_is_sixteen_steps() -> None:
+def test_a_scan_of_ten_thousand_ports_at_once_is_seventeen_steps() -> None:
     began = np.full(10_000, 1_700_000_000 * SECOND)
     scan = flows(
         10_000, first_ns=began, last_ns=began, resp_port=np.arange(10_000, dtype=np.uint16)
     )
     steps = Sequencer(4, 3).observe(scan, 1)
-    assert steps.row.tolist() == [0, 1, 2, 3, *(2**power for power in range(2, 14))]
+    assert steps.row.tolist() == [*range(6), *(2**power for power in range(3, 14))]
     rank = feature(steps, "rank")
     assert rank == sorted(rank)
     assert rank[0] == 0
     assert rank[-1] == pytest.approx(13 / 16, abs=1e-3)
 
 
-def test_the_next_second_begins_to_count_anew() -> None:
-    began = 1_700_000_000 * SECOND + np.repeat([0, SECOND], 100)
+def test_the_next_span_begins_to_count_anew() -> None:
+    began = 1_700_000_000 * SECOND + np.repeat([0, SPAN_S * SECOND], 100)
     steps = Sequencer(4, 3).observe(flows(200, first_ns=began, last_ns=began), 1)
     assert (steps.row < 100).sum() == (steps.row >= 100).sum()
 
@@ -98,12 +107,12 @@ def test_a_flow_that_ends_late_does_not_turn_the_clock_back() -> None:
 
 
 def test_a_flood_of_forged_senders_costs_a_bounded_number_of_steps() -> None:
-    count = 3 * sequence.STEPS_IN_SECOND
+    count = 3 * sequence.STEPS_IN_SPAN
     began = np.full(count, 1_700_000_000 * SECOND)
     forged = flows(count, first_ns=began, last_ns=began, orig_addr=addresses(list(range(count))))
     sequencer = Sequencer(2 * count, 3)
-    assert len(sequencer.observe(forged, 1).row) == sequence.STEPS_IN_SECOND
-    assert sequencer.skipped == count - sequence.STEPS_IN_SECOND
+    assert len(sequencer.observe(forged, 1).row) == sequence.STEPS_IN_SPAN
+    assert sequencer.skipped == count - sequence.STEPS_IN_SPAN
 
 
 def test_a_responder_and_a_port_are_new_once() -> None:
@@ -127,6 +136,13 @@ def test_the_gap_is_that_to_the_flow_before_of_the_same_originator() -> None:
     gap = feature(Sequencer(4, 3).observe(table, 1), "gap")
     assert gap[:2] == [0, 0]
     assert gap[2] == pytest.approx(np.log2(1 + 2e6) / 42, abs=1e-4)
+
+
+def test_what_another_sends_in_a_devices_name_is_not_the_devices() -> None:
+    table = flows(4, orig_mac=np.uint64([7, 9, 7, 9]))
+    steps = Sequencer(4, 3).observe(table, 1)
+    assert len(set(steps.slot.tolist())) == 2
+    assert feature(steps, "again") == [0, 0, 1, 1]
 
 
 def test_no_address_and_no_time_of_day_is_told() -> None:
