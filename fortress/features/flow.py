@@ -2,10 +2,11 @@
 """One row of float32 numbers a flow: what the flow classifier sees, in training and at work alike.
 
 A feature is one row of FEATURES: its name, its definition, the flow columns it reads, and how. None
-reads an address, a MAC, a VLAN, a port, a time of day, a TTL, a window, a TCP option, a size with
-headers in it, a rate or a length of time below a second: those tell where a capture was taken
-rather than what a flow does (measured: models/flow-classifier/card.md). A value that does not exist
-(no reply, no gap) is ABSENT, so that the matrix never holds NaN or infinity.
+reads an address, a MAC, a VLAN, the originator's port, a time of day, a TTL, a window, a TCP option,
+a size with headers in it, a rate or a length of time below a second: those tell where a capture was
+taken rather than what a flow does (measured: models/flow-classifier/card.md). Of the responder's
+port only the class of its service is known. A value that does not exist (no reply, no gap) is
+ABSENT, so that the matrix never holds NaN or infinity.
 """
 
 from __future__ import annotations
@@ -27,6 +28,16 @@ MIN_PACKETS = 4
 _BLOCK_ROWS = 2048  # a block of every column and of the matrix stays in the second-level cache
 _TCP, _UDP, _ICMP, _ICMP6 = 6, 17, 1, 58
 _SIDES = (("orig", "originator"), ("resp", "responder"))
+_SERVICES = (
+    ("names", (53, 5353, 5355)),
+    ("web", (80, 8000, 8008, 8080, 8888)),
+    ("tls", (443, 853, 8443)),
+    ("ssh", (22,)),
+    ("login", (21, 23, 1433, 3306, 3389, 5432, 5900)),
+    ("windows", (88, 135, 139, 389, 445)),
+    ("mail", (25, 110, 143, 465, 587, 993, 995)),
+    ("system", (67, 123, 161, 1900)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,16 @@ def _is(*protocols: int) -> Callable[[Float32], Float32]:
         for one in protocols:
             found |= proto == one
         return found.astype(np.float32)
+
+    return compute
+
+
+def _serves(*ports: int) -> Callable[[Float32], Float32]:
+    known = np.zeros(1 << 16, np.float32)
+    known[list(ports)] = 1
+
+    def compute(port: Float32) -> Float32:
+        return known[port.astype(np.uint16)]
 
     return compute
 
@@ -189,6 +210,21 @@ FEATURES: tuple[Feature, ...] = (
     *(
         _count(f"{side}_entropy", f"bits a byte of the first 64 payload bytes of the {who}")
         for side, who in _SIDES
+    ),
+    *(
+        Feature(
+            f"serves_{name}",
+            f"1 = the responder's port is one of {', '.join(map(str, ports))}",
+            ("resp_port",),
+            _serves(*ports),
+        )
+        for name, ports in _SERVICES
+    ),
+    Feature(
+        "serves_low",
+        "1 = the responder's port is below 1024",
+        ("resp_port",),
+        lambda port: (port < 1024).astype(np.float32),
     ),
 )
 _FEATURE_COLUMNS: tuple[str, ...] = tuple(

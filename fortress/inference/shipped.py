@@ -14,7 +14,7 @@ from fortress.inference.rejection import ModelRejected
 from fortress.inference.statement import list_files
 
 PINS = {
-    "flow-classifier": "4f41cef8d9c30d943f3d7e95528e5847372df4604c147efa2c95ac2501c4360f",
+    "flow-classifier": "483b98555f8a798ebcf7d6122d03fbe6dfd4da19536df9d9de00fd50cb5596f8",
 }
 
 

@@ -69,13 +69,19 @@ def parity(model: Any, session: Session, matrix: npt.NDArray[np.float32]) -> flo
 
 
 def publish(
-    folder: Path, onnx: bytes, recipe: Mapping[str, Any], card: str, file: str
+    folder: Path,
+    onnx: bytes,
+    recipe: Mapping[str, Any],
+    card: str,
+    file: str,
+    variants: Mapping[str, bytes] | None = None,
 ) -> ModelEntry:
     """Write graph, recipe and card into `folder` as the registry wants them, and return the checked
-    entry.
+    entry; `variants` are further graphs by name.
 
     Raises ModelRejected when the registry would not take it; nothing is written then.
     """
+    variants = variants or {}
     table = {
         "format": FORMAT,
         "name": folder.name,
@@ -84,7 +90,13 @@ def publish(
         "sha256": hashlib.sha256(onnx).hexdigest(),
         "bytes": len(onnx),
         "opset": check_content(onnx, folder / file),
+        "variants": {
+            name: {"file": f"variants/{name}.onnx", "sha256": hashlib.sha256(other).hexdigest()}
+            for name, other in variants.items()
+        },
     }
+    for name, other in variants.items():
+        check_content(other, folder / "variants" / f"{name}.onnx")
     folder.mkdir(parents=True, exist_ok=True)
     text = (
         "# Written by `fortress model train`; what each key means is in docs/models.md.\n"
@@ -99,6 +111,9 @@ def publish(
         part.unlink()
         raise
     (folder / file).write_bytes(onnx)
+    for name, other in variants.items():
+        (folder / "variants").mkdir(exist_ok=True)
+        (folder / "variants" / f"{name}.onnx").write_bytes(other)
     (folder / "card.md").write_text(card, encoding="utf-8")
     part.replace(folder / "model.toml")
     return ModelEntry(checked, folder, onnx)

@@ -17,15 +17,17 @@ import numpy.typing as npt
 from fortress.features import flow
 from fortress.inference import Calibration, Histogram, ModelEntry, Recipe
 from fortress.inference.session import Session
-from fortress.training import candidates, evaluate, provenance
+from fortress.training import candidates, evaluate, figures, provenance
 from fortress.training.card import Contestant, Findings, write_card
 from fortress.training.dataset import FlowSet, Progress, load_demonstration, load_flows
 from fortress.training.evaluate import MakeModel, Rate, Result, folds_by, judge, out_of_fold
 from fortress.training.export import OPSETS, parity, publish, to_graph
+from fortress.training.kinds import KINDS, WORDS, fit_kinds, kinds_out_of_fold
+from fortress.training.reliability import cross_calibrated, risk_weights
 from fortress.training.truth import Fate
 
 NAME = "flow-classifier"
-VERSION = "1.0.0"
+VERSION = "2.0.0"
 CLASSES = ("benign", "attack")
 _LOADED = 0.03  # share of the whole time that reading takes
 _MIN_OTHER_ORIGIN = 100  # judged flows; fewer tell nothing about an origin
@@ -55,12 +57,18 @@ def train_flow_classifier(
     origins = _other_origins(make, flows)
     progress("calibrate and export", 0.95)
     threshold = evaluate.held_out_threshold(make, flows, flows.group)
+    by_tool, by_capture = folds_by(flows.group), folds_by(flows.capture)
+    unseen, known = (out_of_fold(make, flows, fold) for fold in (by_tool, by_capture))
     # Captures held out, not tools: a risk is stated for a mixture of known and unknown ones.
-    calibration = evaluate.calibrate(flows, out_of_fold(make, flows, folds_by(flows.capture)))
-    model = evaluate.fit(make, flows, np.ones(len(flows), np.bool_))
-    onnx = to_graph(model, len(flow.FEATURES))
+    calibration = evaluate.calibrate(flows, known)
+    everything = np.ones(len(flows), np.bool_)
+    model, kinds = evaluate.fit(make, flows, everything), fit_kinds(flows, everything)
+    onnx, onnx_kinds = (to_graph(one, len(flow.FEATURES)) for one in (model, kinds))
     risk = float(calibration.apply(np.array([threshold], np.float32))[0])
-    session = Session(ModelEntry(_draft(calibration, risk), out / NAME, onnx))
+    session = Session(ModelEntry(_draft(CLASSES, calibration, risk), out / NAME, onnx))
+    named = Session(ModelEntry(_draft(KINDS, calibration, risk), out / NAME, onnx_kinds))
+    judged = flows.matrix[flows.judged]
+    shares = kinds_out_of_fold(flows, by_tool), kinds_out_of_fold(flows, by_capture)
     findings = Findings(
         name=NAME,
         version=VERSION,
@@ -75,8 +83,14 @@ def train_flow_classifier(
         demonstration=_demonstration(samples, model, threshold),
         threshold=threshold,
         risk=risk,
-        difference=parity(model, session, flows.matrix[flows.judged]),
-        size_bytes=len(onnx),
+        difference=max(parity(model, session, judged), parity(kinds, named, judged)),
+        size_bytes=len(onnx) + len(onnx_kinds),
+        rows_per_second=candidates.rows_per_second(session, judged),
+        pr_auc=(evaluate.pr_auc(flows, unseen), evaluate.pr_auc(flows, known)),
+        shares=shares,
+        texts=_draw(
+            out / NAME / "figures", flows, (unseen, known), (by_tool, by_capture), shares[0], risk
+        ),
     )
     entry = publish(
         out / NAME,
@@ -84,9 +98,45 @@ def train_flow_classifier(
         _recipe(findings, calibration) | {"reference": _reference(flows, session, calibration)},
         write_card(findings),
         f"{NAME}.onnx",
+        {"kinds": onnx_kinds},
     )
     progress("done", 1.0)
     return entry
+
+
+def _draw(
+    folder: Path,
+    flows: FlowSet,
+    scores: tuple[evaluate.Floats, evaluate.Floats],
+    folds: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    shares: evaluate.Floats,
+    threshold: float,
+) -> dict[str, str]:
+    """The figures, drawn into `folder`, as text; of scores that no model gave what it had seen."""
+    rows = flows.judged & (flows.fate != Fate.CONTENT)
+    attack = flows.fate[rows] == Fate.ATTACK
+    weight = evaluate.group_weights(attack, flows.group[rows])
+    curves = [
+        figures.Scored(name, score[rows], attack, weight)
+        for name, score in zip(("tools unseen", "captures unseen"), scores, strict=True)
+    ]
+    risks = [cross_calibrated(flows, *pair) for pair in zip(scores, folds, strict=True)]
+    calibrated = figures.Scored(
+        "captures unseen", risks[1][rows], attack, risk_weights(flows)[rows]
+    )
+    told = ("benign", *KINDS)
+    confusion = np.zeros((len(told), len(told)))
+    found = risks[0] >= threshold
+    for row, name in enumerate(told):
+        here = flows.judged & (flows.kind == name)
+        here &= flows.fate == (Fate.ATTACK if row else Fate.BENIGN)
+        groups = np.unique(flows.group[here]) if row else np.array(["benign"])
+        for group in groups:  # a tool counts once
+            some = here & (flows.group == group) if row else here
+            kind = np.argmax(shares[some], axis=1) + 1 if row else np.ones(int(some.sum()), int)
+            labels = np.where(found[some], kind, 0)
+            confusion[row] += np.bincount(labels, minlength=len(told)) / len(labels) / len(groups)
+    return figures.draw(folder, curves, calibrated, (told, told, confusion))
 
 
 def nested(make: MakeModel, flows: FlowSet, unit: npt.NDArray[np.str_]) -> Result:
@@ -118,7 +168,9 @@ def _contest(flows: FlowSet, progress: Progress) -> Iterator[Contestant]:
         onnx = to_graph(
             evaluate.fit(make, flows, np.ones(len(flows), np.bool_)), len(flow.FEATURES)
         )
-        session = Session(ModelEntry(_draft(Calibration((0, 1), (0, 1)), 0.5), Path(), onnx))
+        session = Session(
+            ModelEntry(_draft(CLASSES, Calibration((0, 1), (0, 1)), 0.5), Path(), onnx)
+        )
         yield Contestant(
             name=name,
             pr_auc_tools=evaluate.pr_auc(flows, tools),
@@ -155,7 +207,7 @@ def _demonstration(samples: Path | None, model: Any, threshold: float) -> Result
     return judge(flows, evaluate.score(model, flows, everything), threshold)
 
 
-def _draft(calibration: Calibration, risk: float) -> Recipe:
+def _draft(classes: tuple[str, ...], calibration: Calibration, risk: float) -> Recipe:
     names = tuple(feature.name for feature in flow.FEATURES)
     return Recipe(
         name=NAME,
@@ -169,7 +221,7 @@ def _draft(calibration: Calibration, risk: float) -> Recipe:
         fingerprint=flow.fingerprint(names),
         columns=flow.COLUMNS,
         steps=0,
-        classes=CLASSES,
+        classes=classes,
         thresholds={"risk": risk},
         calibrations={"risk": calibration},
     )
@@ -212,8 +264,13 @@ def _recipe(findings: Findings, calibration: Calibration) -> dict[str, Any]:
         "metrics": {
             "unseen_tools": _metrics(tools),
             "unseen_captures": _metrics(findings.captures),
+            "pr_auc": {
+                "unseen_tools": round(findings.pr_auc[0], 4),
+                "unseen_captures": round(findings.pr_auc[1], 4),
+            },
             "parity_max_difference": findings.difference,
         },
+        "own": {"kinds": [WORDS[kind] for kind in KINDS]},
     }
 
 

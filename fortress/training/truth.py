@@ -109,7 +109,7 @@ TRUTHS: Mapping[str, Truth] = {
     "7aa824ee": _attack("scan", "ndpi-scan", _SCAN, _pair("192.168.1.178", "192.168.1.2", TCP)),
     "045653a7": _attack("scan", "slips-icmp", _SCAN, _pair("192.168.1.109", "any", ICMP)),
     "f1706357": _attack("scan", "zeek-nmap", _SCAN, _pair("192.168.1.71", "192.168.1.0/24")),
-    "c7c9763e": _attack("scan", "ndpi-nikto", "Nikto's probes", _pair("127.0.0.1", "127.0.0.1")),
+    "c7c9763e": _attack("web", "ndpi-nikto", "Nikto's probes", _pair("127.0.0.1", "127.0.0.1")),
     "f9ff4fd2": Truth(
         "scan",
         "slips-bot",

@@ -47,7 +47,8 @@ def guesses() -> dict[str, np.ndarray]:
 
 def rewrite_recipe(registry: Registry, change: Rewrite) -> None:
     path = registry.root / NAME / "model.toml"
-    text = path.read_text()
+    # without the references, whose keys are names of features too
+    text = re.sub(r"(?ms)^\[reference.*?(?=^\[(?!reference)|\Z)", "", path.read_text())
     changed = change(text)
     assert changed != text
     path.write_text(changed)
@@ -159,9 +160,9 @@ def test_a_changed_byte_of_the_graph_is_refused(registry: Registry) -> None:
         (lambda text: text.replace('kind = "flow"', 'kind = "domain"'), "recipe", "kind is"),
         (lambda text: text.replace('kind = "flow"', 'kind = "sequence"'), "recipe", "input.steps"),
         (lambda text: text.replace("opset = 17", "opset = 16"), "opset", "recipe says 16"),
-        (lambda text: text.replace("bytes = 34", "bytes = 35"), "size", "recipe says 35"),
+        (lambda text: text.replace("\nbytes = ", "\nbytes = 9"), "size", "recipe says 9"),
         (lambda text: text.replace("\nsteps = 0", ""), "recipe", "input.steps is missing"),
-        (lambda text: text.replace('version = "1', 'version = "../1'), "recipe", "version is"),
+        (lambda text: text.replace('version = "', 'version = "../'), "recipe", "version is"),
         (
             lambda text: text + "[reference.inputs.nothing]\nedges = [1]\nshares = [1, 0]\n",
             "recipe",
@@ -340,11 +341,11 @@ def test_a_flow_that_is_no_conversation_has_no_risk(
     assert set(said.labels.tolist()) == {"benign"}
 
 
-def test_a_label_is_attack_exactly_from_the_threshold_on(
+def test_a_label_is_a_kind_of_attack_exactly_from_the_threshold_on(
     classifier: FlowClassifier, guesses: dict[str, np.ndarray]
 ) -> None:
     said = classifier.classify(guesses)
-    assert ((said.labels == "attack") == (said.risk >= classifier.threshold)).all()
+    assert ((said.labels != "benign") == (said.risk >= classifier.threshold)).all()
 
 
 def test_a_known_attack_is_called_one_and_browsing_is_not(
@@ -353,7 +354,7 @@ def test_a_known_attack_is_called_one_and_browsing_is_not(
     said = classifier.classify(guesses)
     logins = (guesses["resp_port"] == 22) & said.judged
     assert logins.sum() >= 10
-    assert (said.labels[logins] == "attack").mean() > 0.5
+    assert (said.labels[logins] == "password guessing").mean() > 0.5
     browsing = collect_flows([ROOT / "samples" / "benign_browse.pcap.zst"], flow.COLUMNS).columns
     calm = classifier.classify(browsing)
     assert calm.judged.sum() > 10
@@ -362,4 +363,4 @@ def test_a_known_attack_is_called_one_and_browsing_is_not(
 
 def test_a_matrix_of_another_shape_is_an_error(classifier: FlowClassifier) -> None:
     with pytest.raises(ValueError, match="float32"):
-        classifier._session.run(np.zeros((3, 2), np.float32))
+        classifier._gate.run(np.zeros((3, 2), np.float32))

@@ -282,7 +282,7 @@ def shared_flows() -> FlowSet:
     """Every labelled flow of the shared captures."""
     need("shared")
     steps: list[tuple[str, float]] = []
-    flows = load_flows(SHARED, None, lambda step, share: steps.append((step, share)))
+    flows = load_flows(SHARED, None, lambda step, share: steps.append((step, share)), recorded=None)
     assert steps[0] == ("unpack captures", 0.0)
     assert all(0 <= share <= 1 for _, share in steps)
     return flows
@@ -304,6 +304,6 @@ def test_the_shipped_model_keeps_to_its_target_on_shared_flows(shared_flows: Flo
     risk = entry.calibration().apply(1 - Session(entry).run(flows.matrix)[:, 0])
     found = flows.judged & (risk >= entry.threshold())
     benign = flows.fate == Fate.BENIGN
-    assert found[benign].sum() <= 1e-4 * benign.sum()
+    assert found[benign].sum() <= 1e-3 * benign.sum()
     attack = flows.judged & (flows.fate == Fate.ATTACK)
     assert found[attack].mean() > 0.5

@@ -64,7 +64,7 @@ SCENARIOS: dict[str, Named] = {
             "sqlmap",
             "laptop",
             "web",
-            "sqlmap --batch --technique BU --delay 0.05 --output-dir {room}/sqlmap -u "
+            "sqlmap --batch --technique UB --delay 0.05 --output-dir {room}/sqlmap -u "
             + _PAGE.format("web"),
             45,
         ),

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How unusual a minute of a device is, by what that device did in its last days."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fortress.features import host
+from fortress.inference.host_baseline import DAY_NS, Baseline, Typical
+from fortress.inference.registry import ModelEntry
+from fortress.inference.rejection import ModelRejected
+from fortress.inference.session import Session
+
+NEAREST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Anomalies:
+    """The opinion on each of n minutes.
+
+    `surprise`: root mean square of the whitened distances from the device's centre, float32 (n,);
+    `risk`: calibrated probability of attack, float32 (n,); `ready`: whether the device has a
+    baseline, bool (n,): without one, surprise and risk are 0; `nearest`: the features that speak
+    loudest first, str (n, NEAREST).
+    """
+
+    surprise: npt.NDArray[np.float32]
+    risk: npt.NDArray[np.float32]
+    ready: npt.NDArray[np.bool_]
+    nearest: npt.NDArray[np.str_]
+
+
+class HostAnomaly:
+    """The model `host-anomaly` at work on the windows of `features.host`, with the baseline of the
+    network that it watches.
+    """
+
+    def __init__(self, entry: ModelEntry, baseline: Baseline | None = None) -> None:
+        """Open the model. Raises ModelRejected when its recipe lacks what this class reads."""
+        self.name = entry.recipe.name
+        self.version = entry.recipe.version
+        self.columns = host.INTERVAL_COLUMNS
+        self.threshold = entry.threshold()
+        self.identity = {
+            "model": entry.recipe.name,
+            "sha256": entry.recipe.sha256,
+            "fingerprint": entry.recipe.fingerprint,
+        }
+        self.baseline = baseline or new_baseline(entry)
+        self._calibration = entry.calibration()
+        self._names = np.array(entry.recipe.features)
+        self._session = Session(entry)
+        self._session.run(np.zeros((1, len(self._names)), np.float32))
+
+    @classmethod
+    def from_entry(cls, entry: ModelEntry, baseline: Baseline | None = None) -> HostAnomaly:
+        """The same as the constructor."""
+        return cls(entry, baseline)
+
+    def score(self, windows: host.Windows) -> Anomalies:
+        """The opinion on each window; nothing is learnt."""
+        rows, ready = self.baseline.standardised(windows.keys, windows.matrix)
+        told = self._session.run(_finite(rows))
+        surprise = np.where(ready, told[:, 0], 0).astype(np.float32)
+        risk = np.zeros(len(surprise), np.float32)
+        share = self.baseline.rarity(windows.keys[ready], surprise[ready])
+        risk[ready] = self._calibration.apply(-np.log10(share).astype(np.float32))
+        loudest = np.argsort(-told[:, 1:], axis=1, kind="stable")[:, :NEAREST]
+        return Anomalies(surprise, risk, ready, self._names[loudest])
+
+    def observe(self, windows: host.Windows) -> Anomalies:
+        """The opinion on each window, which is then learnt unless it was judged an attack."""
+        said = self.score(windows)
+        self.baseline.learn(
+            windows.start_ns,
+            windows.keys,
+            _finite(windows.matrix),
+            said.surprise,
+            said.risk < self.threshold,
+            self.measure,
+        )
+        return said
+
+    def measure(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The surprise of standardised rows."""
+        return self._session.run(_finite(rows.astype(np.float32)))[:, 0]
+
+
+def new_baseline(entry: ModelEntry, day_ns: int = DAY_NS) -> Baseline:
+    """An empty baseline as the recipe's table `own` wants it. Raises ModelRejected ("recipe")."""
+    own, width = entry.recipe.own, len(entry.recipe.features)
+    return Baseline(width, typical_device(own, width, entry), day_ns)
+
+
+def typical_device(own: Mapping[str, object], width: int, entry: ModelEntry) -> Typical:
+    """The typical device of a recipe's table `own`. Raises ModelRejected ("recipe")."""
+    parts = []
+    for name in ("spread", "surprise", "log10_share"):
+        try:
+            part = np.asarray(own[name], np.float64)
+        except (KeyError, TypeError, ValueError):
+            part = np.empty(0)
+        if part.ndim != 1 or len(part) < 2 or not np.isfinite(part).all():
+            raise ModelRejected("recipe", entry.folder / "model.toml", f"own.{name} is no numbers")
+        parts.append(part)
+    spread, surprise, share = parts
+    rises = (np.diff(surprise) > 0).all() and (np.diff(share) < 0).all() and share.max() <= 0
+    if len(spread) != width or spread.min() <= 0 or len(share) != len(surprise) or not rises:
+        raise ModelRejected("recipe", entry.folder / "model.toml", "own is no typical device")
+    return Typical(spread.astype(np.float32), surprise, share)
+
+
+def _finite(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.nan_to_num(rows, nan=0.0, posinf=1e4, neginf=-1e4).clip(-1e4, 1e4)
