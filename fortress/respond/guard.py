@@ -66,6 +66,7 @@ class Guard:
         self._undo: deque[dict[str, Held | None]] = deque(maxlen=_MOST_UNDONE)
         self._started_s = self._clocks.boot_s()
         self.acts = self.restored = 0
+        self.feeds_follow = False
 
     # ---- what is asked for ----
 
@@ -240,23 +241,37 @@ class Guard:
     # ---- what happens by itself ----
 
     def desired(self) -> Desired:
-        """All that ought to stand in the kernel."""
+        """All that ought to stand in the kernel, what operators block first."""
         now_s = self._clocks.boot_s()
-        entries = (Entry(*one) for one in entries_of(self.ledger.held.values(), now_s))
+        held = sorted(self.ledger.held.values(), key=lambda one: one.origin != "operator")
+        entries = (Entry(*one) for one in entries_of(held, now_s))
         return Desired(tuple(entries), self._feeds(), self.place)
 
-    def rebuild(self, why: str) -> None:
+    def rebuild(self, why: str, *, feeds: bool = True) -> None:
         """Makes every backend's state the desired one; GuardError when one refuses."""
-        desired = self.desired()
+        desired = self.desired() if feeds else replace(self.desired(), feeds=())
         self._each_backend(lambda backend: backend.rebuild(desired))
         self._built = True
         self.audit.write("rebuild", [{"why": why, "blocks": len(desired.entries)}])
 
     def restore(self, why: str) -> None:
-        """Rebuilds after somebody else has changed what is ours."""
-        self.rebuild(why)
+        """Rebuilds after somebody else has changed what is ours: whom to spare, what operators
+        block, what is blocked automatically. Lists may take long: they follow, and that is told.
+        """
+        self.rebuild(why, feeds=False)
         self.restored += 1
-        self.teller.tell(GuardEvent("restored", "", why))
+        self.feeds_follow = bool(self.feeds.all())
+        rest = f"; lists follow: {self._feed_names()}" if self.feeds_follow else ""
+        self.teller.tell(GuardEvent("restored", "", why + rest))
+
+    def restore_feeds(self) -> None:
+        """Puts in the lists that restore() left out."""
+        self.feeds_follow = False
+        feeds = self._feeds()
+        self._each_backend(lambda backend: backend.load_feeds(feeds))
+        count = sum(len(one.targets) for one in feeds)
+        self.audit.write("feeds_restored", [{"feeds": len(feeds), "entries": count}])
+        self.teller.tell(GuardEvent("feed", self._feed_names(), "restored", "feed"))
 
     def see(self, spared: Iterable[Spared], place: Place) -> bool:
         """Takes in the world as it is now: unblocks who must be spared; True when places moved."""
@@ -397,6 +412,9 @@ class Guard:
             replace(one, targets=tuple(t for t in one.targets if not never.refusal(t)))
             for one in self.feeds.all()
         )
+
+    def _feed_names(self) -> str:
+        return ", ".join(one.name for one in self.feeds.all())
 
     def _prefixes(self) -> Iterator[Entry]:
         held = (one for one in self.ledger.held.values() if one.target.kind == "prefix")

@@ -21,6 +21,9 @@ _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _KEY, _DATA, _FLAGS, _EXPIRATION, _EXPR, _EXPRESSIONS = 1, 2, 3, 5, 7, 11
 _VALUE, _VERDICT, _EXPR_NAME, _EXPR_DATA, _COUNTER_PACKETS = 1, 2, 1, 2, 2
 _INTERVAL_END = 1
+# Of tables flags and handle; of chains handle, name, hook and policy; of rules chain and handle; of
+# sets name and handle. No handle of a table is given twice.
+_TELLING = {_GETTABLE: (2, 4), _GETCHAIN: (2, 3, 4, 5), _GETRULE: (2, 3), _GETSET: (2, 16)}
 _PROTOCOLS = {"inet": 1, "netdev": 5}
 
 
@@ -53,16 +56,19 @@ class NftState:
                     found[family] = bytes(told.get(_TABLE_USERDATA, b""))
         return found
 
-    def size(self, name: str) -> tuple[int, ...]:
-        """How many chains, rules and sets are in tables of this name, family by family."""
-        return tuple(
-            sum(
-                payload[0] == number and _text(attributes(payload[4:]), _OBJECT_TABLE) == name
-                for payload in self._dump(kind, number)
-            )
-            for number in _PROTOCOLS.values()
-            for kind in (_GETCHAIN, _GETRULE, _GETSET)
-        )
+    def marks(self, name: str) -> tuple[tuple[int, int, bytes], ...]:
+        """What tables of this name are made of: the family, the kind, and what tells each table,
+        chain, rule and set from any other that there will be, and from itself when it is altered.
+        """
+        found = []
+        for number in _PROTOCOLS.values():
+            for kind, telling in _TELLING.items():
+                for payload in self._dump(kind, number):
+                    told = attributes(payload[4:])
+                    if payload[0] == number and _text(told, _OBJECT_TABLE) == name:
+                        mark = b"/".join(bytes(told.get(one, _NOTHING)) for one in telling)
+                        found.append((number, kind, mark))
+        return tuple(found)
 
     def elements(self, family: str, table: str, name: str) -> Iterator[Element]:
         """The elements of a set or map, in no order."""

@@ -12,10 +12,12 @@ from fortress.respond import nft_elements, nft_rules
 from fortress.respond.backend import Change, Desired, Entry, Feed, Place
 from fortress.respond.block import Target, target_between
 from fortress.respond.libnftables import Nft, NftError
+from fortress.respond.nft_compare import difference
 from fortress.respond.nft_rules import CONTAINERS, MARKER, NETS, TABLE, Layout, container
 from fortress.respond.nft_state import Element, NftState, intervals, refuse_foreign_tables
 from fortress.verdict import Action
 
+AT_ONCE = 8192  # elements of a transaction where nothing stood: what comes first stands first
 _FULL = "the set is full: remove blocks, or raise limits.most_blocks"
 _REMEDIES = {
     errno.ENFILE: _FULL,
@@ -36,7 +38,7 @@ class NftBackend:
         self._nft = Nft()
         self._place = Place()
         self._state = NftState()
-        self._made: tuple[int, ...] = ()
+        self._made: tuple[object, ...] = ()
         self.troubles: list[str] = []
         try:
             refuse_foreign_tables(self._state, TABLE, MARKER)
@@ -46,7 +48,8 @@ class NftBackend:
 
     def rebuild(self, desired: Desired) -> None:
         """Make both tables anew in one transaction: packets meet the old or the new ones. Where
-        there are none, single entries come in a second one, by netlink: a third of the time.
+        there are none, single entries come after that, by netlink and in their order: a third of
+        the time.
         """
         refuse_foreign_tables(self._state, TABLE, MARKER)
         single: list[Entry] = []
@@ -56,8 +59,10 @@ class NftBackend:
             desired = replace(desired, entries=prefixes)
         self._make_tables(desired)
         self._place = desired.place
-        self._made = self._state.size(TABLE)
-        self._apply_elements([Change(one.target, None, one.action, one.left_s) for one in single])
+        self._made = self._state.marks(TABLE)
+        changes = [Change(one.target, None, one.action, one.left_s) for one in single]
+        for at in range(0, len(changes), AT_ONCE):
+            self._apply_elements(changes[at : at + AT_ONCE])
 
     def _make_tables(self, desired: Desired) -> None:
         try:
@@ -89,7 +94,7 @@ class NftBackend:
     def load_feeds(self, feeds: Sequence[Feed]) -> None:
         """Replace all entries of block lists in one transaction."""
         self._nft.run(nft_rules.feeds_loaded(feeds))
-        self._made = self._state.size(TABLE)
+        self._made = self._state.marks(TABLE)
 
     def spare(self, targets: Sequence[Target]) -> None:
         """Nothing: the guard never asks for whom to spare, and what it holds is unblocked."""
@@ -114,9 +119,14 @@ class NftBackend:
             for target, action, element in self._entries("inet")
         )
 
-    def is_intact(self) -> bool:
-        """Whether there are as many chains, rules and sets as were made."""
-        return self._state.size(TABLE) == self._made
+    def damage(self, desired: Desired) -> str:
+        """What of our tables is not as it was made, or not as it is desired; "" if all is."""
+        if self._state.marks(TABLE) != self._made:
+            return "tables, chains, rules or sets are not those that were made"
+        try:
+            return difference(self._state, desired)
+        except OSError as error:
+            return f"{error.strerror or error}"
 
     def ports(self) -> frozenset[int]:
         """Netlink port ids that this backend's changes are announced under."""

@@ -130,7 +130,7 @@ class Server:
     # ---- time ----
 
     def _wait_s(self) -> float:
-        if self._guard.to_forget:
+        if self._guard.to_forget or self._guard.feeds_follow:
             return 0.0
         waits = [IDLE_S, self._world.due_s(), self._devices.due_s()]
         end_s = self._guard.ledger.next_end_s()
@@ -148,6 +148,8 @@ class Server:
         self._attempt(self._devices.pass_time)
         if self._restore_why and time.monotonic() >= self._restore_due_s:
             self._restore()
+        elif self._guard.feeds_follow:
+            self._restore_feeds()
         if self._world.due_s() <= 0:
             self._attempt(self._look_around)
         if gc.get_count()[0] > GARBAGE_AFTER:
@@ -182,9 +184,17 @@ class Server:
         self._missed_events += lost
         if lost:
             self._attempt(self._devices.rebuild)
-        nft = self._nft()
-        if touched or (lost and nft is not None and not nft.is_intact()):
+        if touched:
             self._restore_why = "somebody else changed our nftables tables"
+        elif lost and (damage := self._damage()):
+            self._restore_why = f"the kernel had more to tell than was heard, and {damage}"
+
+    def _damage(self) -> str:
+        """What the kernel holds and should not, or the reverse; "" if all is as it should be."""
+        nft, desired = self._nft(), self._guard.desired()
+        if self._guard.feeds_follow:
+            desired = replace(desired, feeds=())
+        return nft.damage(desired) if nft is not None else ""
 
     def _restore(self) -> None:
         why, self._restore_why = self._restore_why, ""
@@ -193,8 +203,17 @@ class Server:
             self._devices.rebuild()
             self._guard.restore(why)
         except GuardError as error:
-            self._say(str(error))
-            self._restore_why, self._restore_due_s = why, time.monotonic() + RETRY_S
+            self._restore_later(why, error)
+
+    def _restore_feeds(self) -> None:
+        try:
+            self._guard.restore_feeds()
+        except GuardError as error:
+            self._restore_later("lists could not be restored", error)
+
+    def _restore_later(self, why: str, error: GuardError) -> None:
+        self._say(str(error))
+        self._restore_why, self._restore_due_s = why, time.monotonic() + RETRY_S
 
     def _attempt(self, act: Callable[[], None]) -> None:
         """Does what must not end the guard when the kernel refuses it."""
