@@ -49,6 +49,24 @@ ARCHIVE_LOST = Counter(
     "fortress_archive_flows_lost", "flows that did not reach the archive", registry=REGISTRY
 )
 ARCHIVE_BYTES = Gauge("fortress_archive_bytes", "size of the archive", registry=REGISTRY)
+MODEL_DRIFT = Gauge(
+    "fortress_model_drift_index",
+    "population stability index of a model's inputs (the largest) and scores",
+    ["model", "of"],
+    registry=REGISTRY,
+)
+MODEL_RELOADS = Counter(
+    "fortress_model_reloads", "versions taken up while running", ["model"], registry=REGISTRY
+)
+MODEL_REFUSALS = Counter(
+    "fortress_model_refusals", "versions that were refused", ["model"], registry=REGISTRY
+)
+MODEL_SHADOWED = Counter(
+    "fortress_model_shadow_findings",
+    "findings of a model in shadow mode, which had no effect",
+    ["model"],
+    registry=REGISTRY,
+)
 ENERGY_WATTS = Gauge(
     "fortress_energy_watts",
     "power over the last second; source is rapl or estimate",

@@ -109,14 +109,18 @@ def _core(_: Settings) -> Check:
 
 
 def _model(settings: Settings) -> Check:
-    if not settings.model.enabled:
-        return Check("model", "note", "switched off", "model.enabled = true")
-    from fortress.inference import FlowClassifier, Registry
+    from fortress.inference.configured import registry_of
+    from fortress.inference.opening import open_model
 
-    classifier = FlowClassifier(Registry(settings.model.folder).load(settings.model.name))
-    return Check(
-        "model", "ok", f"{settings.model.name}: {len(classifier.features)} features, verified"
-    )
+    registry, told, refused = registry_of(settings), [], []
+    for name in registry.names():
+        entry, _, problems = registry.load_usable(name, open_model)
+        told.append(f"{name} {entry.recipe.version}")
+        refused += [str(one) for one in problems]
+    if refused:
+        remedy = "publish a good one, or fortress model rollback NAME"
+        return Check("model", "note", f"{', '.join(told)}; refused: {'; '.join(refused)}", remedy)
+    return Check("model", "ok", f"{', '.join(told)}: verified")
 
 
 def _state(settings: Settings) -> Check:

@@ -113,6 +113,8 @@ def _read(path: Path) -> Tree:
 
 def _merge(tree: Tree, more: Tree, origins: dict[str, str], origin: str, at: str = "") -> None:
     for name, value in more.items():
+        if at == "models.":  # models are named with dashes, keys and variables cannot be
+            name = name.replace("-", "_")
         key = f"{at}{name}"
         if isinstance(value, dict) and not value:
             origins[key] = origin

@@ -128,14 +128,54 @@ class Store(_Section):
         return url
 
 
-class Model(_Section):
-    """The flow classifier."""
+class ModelUse(_Section):
+    """What one model is for."""
 
-    enabled: bool = Field(default=True, description="whether the model takes part in the score")
-    name: str = Field(default="flow-classifier", description="which model of the registry")
-    folder: Path | None = Field(
-        default=None, description="registry folder; none = the shipped models"
+    mode: Literal["on", "shadow", "off"] = Field(
+        default="on",
+        description="on = it takes part in the score; shadow = what it would say is recorded only",
     )
+
+
+class Models(_Section):
+    """The registry of models, whom it trusts, and what each model is for."""
+
+    folder: Path = Field(
+        default=Path("models"), description="the registry's versions, relative to state_dir"
+    )
+    state: Path = Field(
+        default=Path("model_state"),
+        description="folder that names the versions in use, relative to state_dir; the agent writes"
+        " it",
+    )
+    trusted: tuple[Path, ...] = Field(
+        default=(),
+        description="files of the publishers' public keys, relative to state_dir; none = model.pub"
+        " where it is there",
+    )
+    key: Path = Field(
+        default=Path("model.key"),
+        description="the installation's private key, relative to state_dir; only who publishes"
+        " needs it",
+    )
+    keep: int = Field(
+        default=5, ge=1, le=1000, description="versions that are kept beside those in use"
+    )
+    drift: float = Field(
+        default=0.25,
+        gt=0,
+        le=100,
+        description="population stability index from which a notice says that the network is not"
+        " what a model was made for",
+    )
+    flow_classifier: ModelUse = ModelUse()
+    host_anomaly: ModelUse = ModelUse()
+    threat_lstm: ModelUse = ModelUse()
+
+    def mode(self, name: str) -> str:
+        """What the model of that name is for."""
+        use: ModelUse = getattr(self, name.replace("-", "_"))
+        return use.mode
 
 
 class Metrics(_Section):
@@ -262,7 +302,7 @@ class Settings(_Section):
     flows: Flows = Flows()
     eve: Eve = Eve()
     store: Store = Store()
-    model: Model = Model()
+    models: Models = Models()
     metrics: Metrics = Metrics()
     control: Control = Control()
     archive: Archive = Archive()
@@ -297,6 +337,25 @@ class Settings(_Section):
     def archive_path(self) -> Path:
         """The archive's folder."""
         return self.state_dir / self.archive.path
+
+    def registry_path(self) -> Path:
+        """The folder of the registry's versions."""
+        return self.state_dir / self.models.folder
+
+    def model_state_path(self) -> Path:
+        """The folder that names the versions in use."""
+        return self.state_dir / self.models.state
+
+    def model_key_path(self) -> Path:
+        """The installation's private key."""
+        return self.state_dir / self.models.key
+
+    def trusted_paths(self) -> tuple[Path, ...]:
+        """The public keys of trusted publishers."""
+        if self.models.trusted:
+            return tuple(self.state_dir / path for path in self.models.trusted)
+        own = self.model_key_path().with_suffix(".pub")
+        return (own,) if own.exists() else ()
 
     def store_url(self) -> str:
         """The database's URL: a SQLite file made absolute, the password of its file set in."""

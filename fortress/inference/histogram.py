@@ -36,7 +36,8 @@ class Histogram:
         edges = np.unique(np.float32(quantiles)).astype(np.float64)
         edges = edges[edges > np.float32(finite.min())]
         if not len(edges):  # all but a few are one value: the few lie above it
-            edges = np.array([np.nextafter(np.float32(finite.min()), np.float32(np.inf))], float)
+            values = np.unique(np.float32(finite)).astype(np.float64)
+            edges = values[1:2] if len(values) > 1 else values + 1
         counts = np.bincount(
             np.searchsorted(edges, np.float32(finite), side="right"), minlength=len(edges) + 1
         )

@@ -14,9 +14,10 @@ made of known operators, whole in one file. The bytes that were checked are the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from fortress.inference import shipped as pins
 from fortress.inference.checks import check_content, check_model
@@ -34,6 +35,8 @@ __all__ = [
     "SHIPPED", "Listing", "ModelEntry", "Registry", "check_content", "check_model", "read_draft",
     "shipped_models",
 ]  # fmt: skip
+
+_T = TypeVar("_T")
 
 
 def shipped_models() -> Path:
@@ -122,9 +125,11 @@ class Registry:
                 raise ModelRejected("signature", folder / path, "is not among the signed files")
         return _read(folder, name, statement, key.id)
 
-    def load_usable(self, name: str) -> tuple[ModelEntry, tuple[ModelRejected, ...]]:
+    def load_usable(
+        self, name: str, opens: Callable[[ModelEntry], _T]
+    ) -> tuple[ModelEntry, _T, tuple[ModelRejected, ...]]:
         """The model in use, else the last one before it that is not refused, else the one that
-        ships; and why those in front of it were refused.
+        ships; what `opens` makes of it, who may refuse it too; and why others were refused.
 
         Raises ModelRejected when every one of them is refused.
         """
@@ -136,7 +141,8 @@ class Registry:
             refused, versions = [rejected], ()
         for version in dict.fromkeys((*versions, SHIPPED)):
             try:
-                return self.load(name, version), tuple(refused)
+                entry = self.load(name, version)
+                return entry, opens(entry), tuple(refused)
             except ModelRejected as rejected:
                 refused.append(rejected)
         raise refused[0]
@@ -174,6 +180,10 @@ class Registry:
             )
         how = how or Publication()
         return add_version(self, read_draft(folder, how.name), key, forced, how)
+
+    def draft(self, folder: Path, name: str = "") -> ModelEntry:
+        """The model in a folder, as `read_draft` reads it. Raises ModelRejected."""
+        return read_draft(folder, name)
 
     def card(self, name: str, version: str | None = None) -> str:
         """What the model is worth and what it cannot do, as Markdown. Raises ModelRejected."""

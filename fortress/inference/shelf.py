@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fortress.errors import OutputError
+from fortress.inference.comparison import Comparison, compare
 from fortress.inference.entry import ModelEntry
 from fortress.inference.files import only_writer, sync_folder, write_synced
+from fortress.inference.opening import open_model
 from fortress.inference.rejection import ModelRejected
 from fortress.inference.signing import PrivateKey
 from fortress.inference.state import read_chosen
@@ -41,12 +43,52 @@ _PART, _GONE = ".part-", ".gone-"
 @dataclass(frozen=True, slots=True)
 class Publication:
     """How a version is published: the name it must have ("" = its folder's), how many versions
-    stay, and what time it is (Unix time).
+    stay, whether it must do as well as the one in use, and what time it is (Unix time).
     """
 
     name: str = ""
     keep: int = KEEP
+    compare: bool = True
     clock_s: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was published; `figures` and `worse` as Comparison has them, beside `than`, the version
+    in use.
+    """
+
+    name: str
+    version: str
+    than: str
+    figures: tuple[tuple[str, float, float], ...]
+    worse: tuple[str, ...]
+
+
+def publish_folder(
+    registry: Registry, folder: Path, key: PrivateKey, forced: str, how: Publication
+) -> Published:
+    """Publish a draft that does as well as the model in use; `forced` says why it is published
+    though it does not.
+
+    Raises ModelRejected ("worse"), and as Registry.add does.
+    """
+    draft = registry.draft(folder, how.name)
+    open_model(draft)
+    recipe, comparison, than = draft.recipe, Comparison((), ()), ""
+    if how.compare and recipe.name in registry.names():
+        using = registry.load_usable(recipe.name, open_model)[0].recipe
+        comparison, than = compare(recipe, using), using.version
+    if comparison.worse and not forced:
+        why = "; ".join(comparison.worse)
+        raise ModelRejected(
+            "worse",
+            folder,
+            f"does worse than {than}, which is in use: {why}. --force WHY publishes it anyway",
+        )
+    forced = forced if comparison.worse else ""
+    version = registry.add(folder, key, forced, how)
+    return Published(recipe.name, version, than, comparison.figures, comparison.worse)
 
 
 def add_version(

@@ -44,8 +44,10 @@ class Watch:
         return entry
 
     def keep(self, using: ModelEntry | None) -> None:
-        """Say what is in use after all, when what was handed out could not be opened."""
-        self._using = _mark(using)
+        """Say what is in use after all: what was opened at the start, or what was there before when
+        a version that was handed out could not be opened.
+        """
+        self._using, self._is_new = _mark(using), False
 
 
 def _mark(entry: ModelEntry | None) -> tuple[str, str, str]:

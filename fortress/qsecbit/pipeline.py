@@ -34,6 +34,8 @@ from fortress.qsecbit.hold import ENDED_S, HOLD_S, Hold
 from fortress.qsecbit.model import Classifier, ModelWindows
 from fortress.qsecbit.places import OurSide, Places
 from fortress.qsecbit.score import score
+from fortress.qsecbit.shadows import Shadows
+from fortress.qsecbit.stages import StageModel, StageWindows
 from fortress.verdict import Finding, Notice, Score, Status, Verdict
 
 WARM_S = 60  # until the shortest windows are full, the score is less sure of itself
@@ -69,7 +71,10 @@ class Pipeline:
     """Holds windows, detectors, model and fuse; `tick` takes one closed tick after another."""
 
     def __init__(
-        self, settings: PipelineSettings | None = None, classifier: Classifier | None = None
+        self,
+        settings: PipelineSettings | None = None,
+        classifier: Classifier | None = None,
+        stages: StageModel | None = None,
     ) -> None:
         settings = settings or PipelineSettings()
         self._detectors = chosen(settings.detectors)
@@ -78,6 +83,7 @@ class Pipeline:
         self._side: OurSide | None = None
         self._windows = Windows(settings.secret)
         self._model = ModelWindows(classifier, settings.secret) if classifier else None
+        self._stages = StageWindows(stages, settings.secret) if stages else None
         self._holds = (
             Hold(HOLD_S, intervals=ATTEMPT_COLUMNS, packets=PACKET_COLUMNS),
             Hold(ENDED_S, flows=self.reads_flow_columns),
@@ -91,12 +97,16 @@ class Pipeline:
         self._loss = 0.0
         self._stale = False
         self._refused = 0
+        self._is_shadowed = False
+        self._stages_are_shadowed = True
+        self._shadows = Shadows()
 
     @property
     def reads_flow_columns(self) -> tuple[str, ...]:
         """The columns of ended flows that `tick` needs."""
         model = self._model.columns if self._model else ()
-        return tuple(dict.fromkeys((*FLOW_COLUMNS, *_NEEDED, *model)))
+        stages = self._stages.columns if self._stages else ()
+        return tuple(dict.fromkeys((*FLOW_COLUMNS, *_NEEDED, *model, *stages)))
 
     @property
     def reads_interval_columns(self) -> tuple[str, ...]:
@@ -180,6 +190,16 @@ class Pipeline:
         self._windows.know(inside)
         if self._model:
             self._model.inside = inside
+        if self._stages:
+            self._stages.take_side(inside)
+
+    def shadow(self, is_shadowed: bool) -> None:
+        """Says whether what the model finds is told by notices alone, and touches nothing."""
+        self._is_shadowed = is_shadowed
+
+    def shadow_stages(self, is_shadowed: bool) -> None:
+        """The same of the sequence model, which is shadowed until this is called."""
+        self._stages_are_shadowed = is_shadowed
 
     def retune(self, settings: PipelineSettings) -> None:
         """Go on with other settings of detectors and score; what was seen stays. ConfigError names
@@ -224,9 +244,15 @@ class Pipeline:
         tables = self._windows.observe(held.ns, held.intervals, held.flows, held.packets)
         self._places.learn(self._windows.prefixes, self._windows.gateways)
         found = self._judge_tables(tables, held)
-        if self._model and held.flows:
-            said = self._model.observe(held.flows, held.ns)
-            found += [(self._places.attributed(one, self._holder), 1.0) for one in said]
+        for model, is_shadowed in (
+            (self._model, self._is_shadowed),
+            (self._stages, self._stages_are_shadowed),
+        ):
+            said = model.observe(held.flows, held.ns) if model and held.flows else []
+            if is_shadowed:
+                self._shadows.add(said)
+            else:
+                found += [(self._places.attributed(one, self._holder), 1.0) for one in said]
         return found
 
     def _holder(self, host: str) -> str:
@@ -250,6 +276,7 @@ class Pipeline:
         known = self._score if self._lately is not None and not (found or notices) else None
         if known is not None and known.time_ns // _SECOND == ns // _SECOND:
             return TickResult((), (), known)
+        notices += self._shadows.take()
         opened = self._fuse.add(ns, found) if found else ()
         parts = self._fuse.parts(ns) if len(self._fuse) else []
         verdicts = self._fuse.verdicts(ns, parts) if found else ()  # decay alone changes none
@@ -270,8 +297,9 @@ class Pipeline:
             self._lately.clear()
         self._fuse.clear()
         self._windows.clear()
-        if self._model:
-            self._model.clear()
+        for model in (self._model, self._stages):
+            if model:
+                model.clear()
         self._status = Status.GREEN
         seconds = (last - tick_ns) / _SECOND
         message = f"the capture's clock went back by {seconds:.3f} s; windows start anew"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fortress.errors import OutputError
-from fortress.features import flow
 from fortress.inference import ModelRejected, Registry
+from fortress.inference.opening import open_model
 from fortress.inference.registry import SHIPPED, read_draft, version_order
 from fortress.inference.shelf import Publication
 from fortress.inference.state import MOST_BEFORE, Chosen, read_chosen, step_back, write_chosen
@@ -51,7 +51,8 @@ def test_what_is_published_is_taken_with_its_publisher(registry: Registry) -> No
     assert registry.versions(NAME) == ("1.1.0",)
     statement = registry.verify(NAME, "1.1.0")
     assert statement is not None
-    assert set(statement.files) == {"model.toml", "card.md", f"{NAME}.onnx"}
+    kinds = "variants/kinds.onnx"
+    assert set(statement.files) == {"model.toml", "card.md", f"{NAME}.onnx", kinds}
     assert registry.card(NAME, "1.1.0") == f"# {NAME} 1.1.0\n"
 
 
@@ -150,7 +151,6 @@ def test_a_statement_that_says_nothing_is_refused(
 
 
 def test_a_file_that_was_not_signed_is_refused(registry: Registry, place: Path) -> None:
-    (place / "variants").mkdir()
     (place / "variants" / "x.onnx").write_bytes(b"x")
     assert reason(registry) == "signature"
 
@@ -243,20 +243,20 @@ def test_an_altered_model_in_use_gives_way_to_the_last_good_one(
         write_chosen(registry.state, NAME, version)
     graph = registry.root / NAME / "1.2.0" / f"{NAME}.onnx"
     graph.write_bytes(graph.read_bytes() + b"x")
-    entry, refused = registry.load_usable(NAME)
+    entry, _, refused = registry.load_usable(NAME, open_model)
     assert (entry.recipe.version, [one.reason for one in refused]) == ("1.1.0", ["sha256"])
     shutil.rmtree(registry.root / NAME)
-    entry, refused = registry.load_usable(NAME)
+    entry, _, refused = registry.load_usable(NAME, open_model)
     assert (entry.publisher, len(refused)) == (SHIPPED, 2)
     (registry.state / NAME).write_text("../../x\n")
-    entry, refused = registry.load_usable(NAME)
+    entry, _, refused = registry.load_usable(NAME, open_model)
     assert (entry.publisher, [one.reason for one in refused]) == (SHIPPED, ["state"])
 
 
 def test_without_any_model_the_first_reason_is_told(tmp_path: Path) -> None:
     empty = Registry(tmp_path / "r", tmp_path / "s", shipped=tmp_path / "none")
     with pytest.raises(ModelRejected) as caught:
-        empty.load_usable(NAME)
+        empty.load_usable(NAME, open_model)
     assert caught.value.reason == "missing"
 
 
@@ -312,25 +312,26 @@ def test_why_a_worse_model_was_published_is_signed_with_it(
     assert reason(registry, "1.2.0") == "signature"
 
 
-def test_a_variant_is_checked_like_the_graph_it_stands_for(
-    registry: Registry, tmp_path: Path
-) -> None:
-    import hashlib
-
-    from tests.registry.graphs import network
-
-    other = network(len(flow.FEATURES), 2, hidden=3)
-    table = {"int8": {"file": "variants/x.onnx", "sha256": hashlib.sha256(other).hexdigest()}}
-    made = draft(tmp_path / "new" / NAME, "1.2.0", variants=table)
-    (made / "variants").mkdir()
-    (made / "variants" / "x.onnx").write_bytes(other)
-    registry.add(made, KEY)
-    assert registry.load(NAME, "1.2.0").graph("int8") == other
-    assert registry.verify(NAME, "1.2.0") is not None
+def test_a_variant_is_checked_like_the_graph_it_stands_for(registry: Registry, place: Path) -> None:
+    other = place / "variants" / "kinds.onnx"
+    assert registry.load(NAME, "1.1.0").graph("kinds") == other.read_bytes()
     with pytest.raises(ModelRejected, match=r"variants\.fp16 is missing"):
-        registry.load(NAME, "1.2.0").graph("fp16")
-    (registry.root / NAME / "1.2.0" / "variants" / "x.onnx").write_bytes(other + b"x")
+        registry.load(NAME, "1.1.0").graph("fp16")
+    other.write_bytes(other.read_bytes() + b"x")
     with pytest.raises(ModelRejected, match="sha256"):
-        registry.load(NAME, "1.2.0").graph("int8")
+        registry.load(NAME, "1.1.0").graph("kinds")
     with pytest.raises(ModelRejected, match="sha256"):
-        registry.verify(NAME, "1.2.0")
+        registry.verify(NAME, "1.1.0")
+    other.unlink()
+    with pytest.raises(ModelRejected, match="cannot be read"):
+        registry.load(NAME, "1.1.0").graph("kinds")
+
+
+def test_what_its_own_class_refuses_gives_way_too(registry: Registry, tmp_path: Path) -> None:
+    made = draft(tmp_path / "odd" / NAME, "1.2.0", own={"kinds": ["one"]})
+    registry.add(made, KEY)
+    assert registry.state is not None
+    write_chosen(registry.state, NAME, "1.2.0")
+    assert registry.load(NAME).recipe.version == "1.2.0"
+    entry, _, refused = registry.load_usable(NAME, open_model)
+    assert (entry.publisher, [one.reason for one in refused]) == (SHIPPED, ["recipe"])

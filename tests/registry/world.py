@@ -1,5 +1,6 @@
 """Keys, drafts and registries in the state that a test wants."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -25,7 +26,7 @@ WIDTH = len(flow.FEATURES)
 
 def draft(folder: Path, version: str, seed: int = 1, **more: object) -> Path:
     """A small flow classifier with random weights, nothing signed; another one for each seed."""
-    onnx = network(WIDTH, 2, hidden=4, seed=seed)
+    onnx, kinds = network(WIDTH, 2, hidden=4, seed=seed), network(WIDTH, 2, hidden=4)
     names = tuple(feature.name for feature in flow.FEATURES)
     table = {
         "format": 2,
@@ -45,10 +46,14 @@ def draft(folder: Path, version: str, seed: int = 1, **more: object) -> Path:
         "output": {"classes": ["benign", "attack"]},
         "threshold": {"risk": 0.5},
         "calibration": {"risk": {"score": [0.0, 1.0], "probability": [0.0, 1.0]}},
+        "variants": {"kinds": {"file": "variants/kinds.onnx", "sha256": Digest.of(kinds).sha256}},
+        "own": {"kinds": ["scan", "flood"]},
         **more,
     }
     folder.mkdir(parents=True)
     (folder / f"{NAME}.onnx").write_bytes(onnx)
+    (folder / "variants").mkdir()
+    (folder / "variants" / "kinds.onnx").write_bytes(kinds)
     (folder / "model.toml").write_text(to_toml(table))
     (folder / "card.md").write_text(f"# {NAME} {version}\n")
     return folder
@@ -82,6 +87,6 @@ def shipped_as(folder: Path, version: str) -> Path:
     """A draft that is the shipped flow classifier under another version."""
     shutil.copytree(ROOT / "models" / NAME, folder / NAME)
     recipe = folder / NAME / "model.toml"
-    text = recipe.read_text()
-    recipe.write_text(text.replace('version = "1.0.0"', f'version = "{version}"', 1))
+    text = re.sub(r'(?m)^version = ".*"', f'version = "{version}"', recipe.read_text(), count=1)
+    recipe.write_text(text)
     return folder / NAME

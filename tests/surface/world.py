@@ -9,7 +9,7 @@ from pathlib import Path
 from fortress.archive.shelf import ArchiveState
 from fortress.config import Settings
 from fortress.config.settings import Control, Metrics
-from fortress.errors import OutputError
+from fortress.errors import ModelError, OutputError
 from fortress.qsecbit.energy import Energy
 from fortress.services.agent.board import Board
 from fortress.services.agent.surface import surface
@@ -34,6 +34,16 @@ class Asked:
     def reload(self) -> Outcome:
         self.said.append("reload")
         return Outcome(True, "read again")
+
+    def promote(self, name: str, version: str) -> Outcome:
+        if version == "9.9.9":
+            raise ModelError(f"{name}: no such version")
+        self.said.append(f"promote {name} {version}")
+        return Outcome(True, f"{name} {version} is in use")
+
+    def rollback(self, name: str) -> Outcome:
+        self.said.append(f"rollback {name}")
+        return Outcome(True, f"{name}: 1.0.0 is in use")
 
 
 @dataclass

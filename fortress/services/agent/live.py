@@ -25,6 +25,7 @@ from fortress.qsecbit.energy import EnergySensor
 from fortress.services.agent.acts import Acts
 from fortress.services.agent.board import Board
 from fortress.services.agent.census import Census
+from fortress.services.agent.models import Models
 from fortress.services.agent.pace import ScoreGate
 from fortress.services.agent.ports import Ports
 from fortress.services.agent.report import Report
@@ -63,6 +64,7 @@ class Parts:
     board: Board
     requests: Requests
     control: AgentControl
+    models: Models
     notifier: Notifier
     energy: EnergySensor
     archive: Archive | None
@@ -147,6 +149,14 @@ class Loop:
             self._state = before
             self._publish(ns)
 
+    def promote(self, name: str, version: str) -> Outcome:
+        """Put a published version of a model in use; it is taken up after the next tick."""
+        return self._parts.control.promote(name, version)
+
+    def rollback(self, name: str) -> Outcome:
+        """Put the version of a model that was in use before back in use."""
+        return self._parts.control.rollback(name)
+
     # ---- the loop ----
 
     def _tick(self, batch: Batch) -> None:
@@ -160,6 +170,8 @@ class Loop:
         result = parts.pipeline.tick(ns, intervals, flows, packets)
         acts = parts.acts.decide(result.verdicts, ns) if result.verdicts else []
         self._tell(result)
+        for notice in parts.models.look(ns):
+            self._say(notice)
         for act in (*acts, *parts.acts.heard()):
             parts.outputs.say(act)
         if ns // _SECOND_NS != self._second:
@@ -287,6 +299,7 @@ class Loop:
             sampled=self._shedding.share,
             archive=parts.archive.state() if parts.archive else None,
             energy=parts.energy.last,
+            models=parts.models.rows(),
             notes=parts.notes,
         )
         parts.board.publish(status, self._score, parts.acts.rows(ns))

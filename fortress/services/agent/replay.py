@@ -21,8 +21,8 @@ from fortress import config
 from fortress.archive.faults import openable, refused, told
 from fortress.errors import InputError
 from fortress.events import FlowLines, is_alert
-from fortress.inference import FlowClassifier, Registry
 from fortress.qsecbit import Pipeline, PipelineSettings, TickResult
+from fortress.services.agent.models import Models
 from fortress.services.agent.pace import Pace, ScoreGate
 from fortress.services.agent.report import Report
 from fortress.services.agent.ticks import MAX_ROWS, Gathered
@@ -73,11 +73,12 @@ def run(
     InputError when nothing at all could be read; damage further on is a notice and `stats.damages`.
     """
     started_s = time.monotonic()
-    pipeline = _pipeline(settings)
+    models = Models(settings)
+    pipeline = _pipeline(settings, models)
     found, missed = openable(replay.paths)
     replay = dataclasses.replace(replay, paths=tuple(found))
     with _stream(replay, settings, pipeline) as stream:
-        loop = _Loop(replay, pipeline, stream, outputs, missed)
+        loop = _Loop(replay, pipeline, models, stream, outputs, missed)
         pace = Pace(stop) if replay.speed == "real" else None
         for batch in _batches(stream):
             if loop.take(batch):
@@ -97,11 +98,13 @@ class _Loop:
         self,
         replay: Replay,
         pipeline: Pipeline,
+        models: Models,
         stream: Stream,
         outputs: Outputs,
         missed: tuple[Damage, ...],
     ) -> None:
         self._pipeline = pipeline
+        self._models = models
         self._stream = stream
         self._outputs = outputs
         self._flow_lines = replay.flow_lines
@@ -155,6 +158,8 @@ class _Loop:
         intervals, flows, packets = self._intervals.take(), self._flows.take(), self._packets.take()
         self._tell_losses()
         self._tell(self._pipeline.tick(tick_ns, intervals, flows, packets))
+        for notice in self._models.look(tick_ns):
+            self._say_notice(notice)
 
     def _tell(self, result: TickResult) -> None:
         for notice in result.notices:
@@ -189,12 +194,10 @@ class _Loop:
         return self._intervals.lost + self._flows.lost + self._packets.lost
 
 
-def _pipeline(settings: config.Settings) -> Pipeline:
-    classifier = None
-    if settings.model.enabled:
-        registry = Registry(settings.model.folder)
-        classifier = FlowClassifier(registry.load(settings.model.name))
-    return Pipeline(PipelineSettings(settings.qsecbit, settings.detectors), classifier)
+def _pipeline(settings: config.Settings, models: Models) -> Pipeline:
+    pipeline = Pipeline(PipelineSettings(settings.qsecbit, settings.detectors), models.flow)
+    pipeline.shadow(models.is_shadowed)
+    return pipeline
 
 
 @contextmanager

@@ -7,6 +7,7 @@ The loop alone changes things; it calls `answer` once a tick and never waits.
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal
@@ -17,11 +18,13 @@ from fortress.services.agent.view import AgentControl, Outcome
 WAITING = 16  # requests that may wait; more are refused
 PATIENCE_S = 5.0  # the loop answers once a tick
 
+_Verb = Literal["confirm", "reload", "promote", "rollback"]
+
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    verb: Literal["confirm", "reload"]
-    target: str
+    verb: _Verb
+    arguments: tuple[str, ...]
     answer: Future[Outcome]
 
 
@@ -38,7 +41,15 @@ class Requests:
 
     def reload(self) -> Outcome:
         """Ask the loop to read the configuration again."""
-        return self._ask("reload", "")
+        return self._ask("reload")
+
+    def promote(self, name: str, version: str) -> Outcome:
+        """Ask the loop to put a version of a model in use."""
+        return self._ask("promote", name, version)
+
+    def rollback(self, name: str) -> Outcome:
+        """Ask the loop to put the version of a model before back in use."""
+        return self._ask("rollback", name)
 
     def answer(self, control: AgentControl) -> int:
         """Let `control` do what was asked since the last call; how many requests there were.
@@ -55,14 +66,13 @@ class Requests:
                 continue  # who asked has given up
             answered += 1
             try:
-                reload = request.verb == "reload"
-                done = control.reload() if reload else control.confirm(request.target)
-                request.answer.set_result(done)
+                does: Callable[..., Outcome] = getattr(control, request.verb)
+                request.answer.set_result(does(*request.arguments))
             except Exception as error:  # theirs to know, whatever it is
                 request.answer.set_exception(error)
 
-    def _ask(self, verb: Literal["confirm", "reload"], target: str) -> Outcome:
-        request = _Request(verb, target, Future())
+    def _ask(self, verb: _Verb, *arguments: str) -> Outcome:
+        request = _Request(verb, arguments, Future())
         try:
             self._waiting.put_nowait(request)
         except queue.Full:

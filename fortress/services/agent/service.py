@@ -24,7 +24,6 @@ from fortress.archive.writer import Archive
 from fortress.config import Loaded, Settings
 from fortress.config.settings import runtime_dir
 from fortress.errors import InputError, UsageError
-from fortress.inference import FlowClassifier, Registry
 from fortress.notify import Notifier
 from fortress.qsecbit import Pipeline, PipelineSettings
 from fortress.qsecbit.energy import EnergySensor
@@ -33,6 +32,7 @@ from fortress.services.agent.board import Board
 from fortress.services.agent.census import Census
 from fortress.services.agent.live import TICK_NS, Loop, Parts
 from fortress.services.agent.lock import alone
+from fortress.services.agent.models import Models
 from fortress.services.agent.ports import Mirror, Ports, choose
 from fortress.services.agent.replay import LINE_COLUMNS
 from fortress.services.agent.requests import Requests
@@ -84,7 +84,8 @@ def run(watch: Watch, settings: Settings) -> None:
         stack.enter_context(_signals(stop, reload))
         sockets = runtime_dir() or settings.state_dir
         stack.enter_context(alone(settings.state_dir, sockets, interfaces))
-        pipeline = _pipeline(settings)
+        models = Models(settings)
+        pipeline = _pipeline(settings, models)
         ports = _ports(settings, interfaces, guard)
         stack.callback(ports.close)
         archive = _archive(settings, stack)
@@ -119,7 +120,8 @@ def run(watch: Watch, settings: Settings) -> None:
             asides=asides,
             board=board,
             requests=requests,
-            control=Control(watch.load, pipeline, acts, outputs),
+            control=Control(watch.load, pipeline, acts, outputs, models),
+            models=models,
             notifier=Notifier(os.environ),
             energy=energy,
             archive=archive,
@@ -139,8 +141,14 @@ class Control:
     """Carries out what the surface and SIGHUP ask for, in the loop's thread."""
 
     def __init__(
-        self, load: Callable[[], Loaded], pipeline: Pipeline, acts: Acts, outputs: Outputs
+        self,
+        load: Callable[[], Loaded],
+        pipeline: Pipeline,
+        acts: Acts,
+        outputs: Outputs,
+        models: Models,
     ) -> None:
+        self._models = models
         self._load = load
         self._pipeline = pipeline
         self._acts = acts
@@ -159,9 +167,19 @@ class Control:
         tuned = PipelineSettings(settings.qsecbit, settings.detectors)
         self._acts.check(settings.respond)  # first of all, so that nothing is half changed
         self._pipeline.retune(tuned)
+        self._models.retune(settings)
+        self._pipeline.shadow(self._models.is_shadowed)
         self._acts.retune(settings.respond)
         self._outputs.mode = settings.respond.mode
         return Outcome(True, "the configuration was read again")
+
+    def promote(self, name: str, version: str) -> Outcome:
+        """Put a published version of a model in use."""
+        return self._models.promote(name, version)
+
+    def rollback(self, name: str) -> Outcome:
+        """Put the version of a model that was in use before back in use."""
+        return self._models.rollback(name)
 
 
 def _keep_memory_small() -> None:
@@ -204,15 +222,13 @@ def _ports(settings: Settings, interfaces: Sequence[str], guard: Path | None) ->
     return (Mirror if is_mirror else Ports)(choose(guard), interfaces, ring_bytes, guard)
 
 
-def _pipeline(settings: Settings) -> Pipeline:
-    classifier = None
-    if settings.model.enabled:
-        registry = Registry(settings.model.folder)
-        classifier = FlowClassifier(registry.load(settings.model.name))
+def _pipeline(settings: Settings, models: Models) -> Pipeline:
     tuned = PipelineSettings(
         settings.qsecbit, settings.detectors, secret=secrets.randbits(64), tick_ns=TICK_NS
     )
-    return Pipeline(tuned, classifier)
+    pipeline = Pipeline(tuned, models.flow)
+    pipeline.shadow(models.is_shadowed)
+    return pipeline
 
 
 def _archive(settings: Settings, stack: ExitStack) -> Archive | None:

@@ -105,6 +105,16 @@ def make_app(
     def reload() -> Response:
         return jsonify(asdict(_present(control).reload()))
 
+    @app.post("/models/promote")
+    def promote() -> Response:
+        name, version = _words(_body(), "name", "version")
+        return jsonify(asdict(_present(control).promote(name, version)))
+
+    @app.post("/models/rollback")
+    def rollback() -> Response:
+        (name,) = _words(_body(), "name")
+        return jsonify(asdict(_present(control).rollback(name)))
+
     return app
 
 
@@ -173,6 +183,15 @@ def _body() -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Refusal(HTTPStatus.BAD_REQUEST, "the body is a JSON object")
     return body
+
+
+def _words(body: dict[str, Any], *keys: str) -> list[str]:
+    """The short strings at `keys`, and nothing else."""
+    words = [body.get(key) for key in keys]
+    if set(body) != set(keys) or not all(isinstance(w, str) and 0 < len(w) <= 64 for w in words):
+        wanted = ", ".join(f'"{key}": …' for key in keys)
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"the body is {{{wanted}}}, short strings")
+    return [str(word) for word in words]
 
 
 def _present(control: AgentControl | None) -> AgentControl:

@@ -54,6 +54,18 @@ DROPS = ("kernel_drops", "rows_lost", "packets_shed", "flows_evicted")
 
 
 @dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A model in use; the indices of drift are None while too little was seen."""
+
+    name: str
+    mode: str
+    version: str = ""
+    publisher: str = ""
+    drift_inputs: float | None = None
+    drift_scores: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatus:
     """The agent at one moment; `time_ns` is the last tick's, wall clock.
 
@@ -70,6 +82,7 @@ class AgentStatus:
     sampled: float = 1.0
     archive: ArchiveState | None = None  # None = no archive is kept
     energy: Energy | None = None  # None = nothing is known
+    models: tuple[ModelRow, ...] = ()
     notes: tuple[str, ...] = ()  # sentences for people: why `auto` chose the source, what is off
 
 
@@ -155,3 +168,9 @@ class AgentControl(Protocol):
 
     def reload(self) -> Outcome:
         """Read the configuration again."""
+
+    def promote(self, name: str, version: str) -> Outcome:
+        """Put a published version of a model in use."""
+
+    def rollback(self, name: str) -> Outcome:
+        """Put the version of a model that was in use before back in use."""
