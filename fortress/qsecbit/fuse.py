@@ -88,10 +88,12 @@ class Fuse:
     def parts(self, ns: int) -> list[Part]:
         """What counts now, risks decayed; what has decayed away is forgotten.
 
-        Of detectors that prove nothing alone, one finding a host counts: the largest.
+        Of detectors that prove nothing alone one finding a host counts, the largest; and of hosts
+        that nothing else accuses one host, however many call home like that.
         """
         parts, gone, tau_ns = [], [], self._settings.tau_s * 1e9
-        alone: dict[tuple[str, ...], Part] = {}
+        alone: dict[tuple[str, str, str], Part] = {}
+        accused: set[_Culprit] = set()
         for key, held in self._held.items():
             age_ns = ns - held.fresh_ns  # `decayed` without its call: this runs for each every tick
             p = held.risk * math.exp(-age_ns / tau_ns) if age_ns > 0 else held.risk
@@ -102,11 +104,18 @@ class Fuse:
             part = Part(held.finding, p, held.weight, held.names)
             if not held.lone:
                 parts.append(part)
-            elif (best := alone.get((*key[:2], key[3]))) is None or best.p < p:
-                alone[*key[:2], key[3]] = part
+                accused.add((key[1], key[3]))
+            elif (best := alone.get((key[0], key[1], key[3]))) is None or best.p < p:
+                alone[key[0], key[1], key[3]] = part
         for key in gone:
             del self._held[key]
-        return [*parts, *alone.values()]
+        largest: dict[str, Part] = {}
+        for (detector, host, mac), part in alone.items():
+            if (host, mac) in accused:
+                parts.append(part)
+            elif detector not in largest or largest[detector].p < part.p:
+                largest[detector] = part
+        return [*parts, *largest.values()]
 
     def verdicts(self, ns: int, parts: Sequence[Part]) -> tuple[Verdict, ...]:
         """Verdicts that are new, stronger, or due for renewal."""

@@ -93,6 +93,17 @@ def test_a_device_that_calls_many_services_by_the_clock_is_no_worse_than_one() -
     assert [verdict.action for verdict in fuse.verdicts(0, [part])] == [Action.WATCH]
 
 
+def test_a_house_of_devices_that_call_home_by_the_clock_is_no_worse_than_one_of_them() -> None:
+    fuse = Fuse()
+    calls = [(finding(f"10.0.0.{i}", detector="beaconing"), 0.39) for i in range(1, 9)]
+    assert len(fuse.add(0, calls)) == 8
+    (part,) = fuse.parts(0)
+    assert part.p <= 0.39
+    fuse.add(1, [(finding("10.0.0.3"), 1.0)])
+    hosts = [part.finding.host for part in fuse.parts(1)]
+    assert sorted(hosts)[1:] == ["10.0.0.3", "10.0.0.3"], "beside what else accuses it, it counts"
+
+
 def test_a_heap_of_notices_never_blocks() -> None:
     fuse = Fuse()
     _told(fuse, 0, *(finding(confidence=0.6, target=f"10.0.0.{i}") for i in range(1, 9)))
