@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fortress_core import CONN_STATES
 
 Log = tuple[str, str, dict[str, npt.NDArray[Any]], npt.NDArray[np.int8]]
 
@@ -35,7 +34,10 @@ _LOGS: tuple[tuple[str, str, str, Mapping[str, int]], ...] = (
      {"Benign": 0, "C&C": 3, "DDoS": 6, "PartOfAHorizontalPortScan": 1}),
 )  # fmt: skip
 _PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
-_STATES = {name: code for code, name in enumerate(CONN_STATES)}
+_ORDER = (  # of the codes in the column conn_state
+    "OTH", "S0", "S1", "S2", "S3", "SF", "REJ", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR",
+)  # fmt: skip
+_STATES = {name: code for code, name in enumerate(_ORDER)}
 _CLOSED = ("SF", "REJ", "RSTO", "RSTR", "RSTOS0", "RSTRH")
 _LINGER_NS, _IDLE_NS = 5_000_000_000, 120_000_000_000
 _SECOND = 1_000_000_000

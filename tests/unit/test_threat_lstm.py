@@ -14,6 +14,7 @@ import torch
 
 from fortress.errors import InputError
 from fortress.training import threat_lstm_judge as judge
+from fortress.training import threat_lstm_logs
 from fortress.training.threat_lstm import export_threat_lstm
 from fortress.training.threat_lstm_cut import LONGEST, compose, cut, learnable
 from fortress.training.threat_lstm_data import (
@@ -217,6 +218,12 @@ def test_logs_of_zeek_become_flows_in_the_order_of_their_end(tmp_path: Path) -> 
     assert columns["last_ns"][0] - columns["first_ns"][0] == 2_500_000_000
     assert columns["resp_port"].tolist() == [80, 53]
     assert columns["resp_payload_bytes"].tolist() == [20, 0]
+
+
+def test_states_of_logs_are_those_of_the_core() -> None:
+    from fortress_core import CONN_STATES
+
+    assert tuple(threat_lstm_logs._STATES) == CONN_STATES
 
 
 def test_the_demonstration_is_labelled_and_is_not_learnt_from(samples: Path) -> None:
