@@ -49,6 +49,7 @@ struct fx_stream {
 	fx_u32 block_at;
 	fx_u32 row_count;
 	fx_u8 rows[FX_BLOCK_FRAMES]; /* packets of the block that become rows */
+	int has_segments; /* there are super-frames in the block */
 	fx_u32 sample_max; /* flows with a higher rank are left out (stream_packets.c) */
 	struct fx_sides *sides; /* NULL = ports of one side alone */
 	fx_stream_stats stats;

@@ -69,6 +69,7 @@ int fx_stream_refill(struct fx_stream *s)
 	int count = s->source->ops->next(s->source, s->frames, FX_BLOCK_FRAMES);
 
 	s->block_at = 0;
+	s->has_segments = 0;
 	s->block_count = count > 0 ? (fx_u32)count : 0;
 	for (int i = 0; i < count; i++) {
 		const struct fx_frame *frame = &s->frames[i];
@@ -84,8 +85,10 @@ int fx_stream_refill(struct fx_stream *s)
 			       frame->wire_bytes, frame->linktype, p);
 		if (fx_unlikely(!p->ip_version))
 			continue;
-		if (fx_unlikely(frame->segment_bytes))
+		if (fx_unlikely(frame->segment_bytes)) {
 			put_segments(p, frame->segment_bytes);
+			s->has_segments = 1;
+		}
 		probe->tail = fx_flow_tail_make(p);
 		probe->hash =
 			(fx_u32)(fx_flow_hash_order(&p->src_addr, &p->dst_addr, probe->tail.forward,
@@ -180,12 +183,17 @@ FX_OUTLINE void count_segments(struct fx_stream *s, fx_u32 slot, int side,
 	s->stats.packets += p->wire_segments - 1;
 }
 
+/* What a block may hold that asks for more than the packets of a file do. */
+enum taking { PLAIN, SAMPLED_OR_JOINED, TWO_SIDES };
+
 /*
  * The packet into its flow. Stops before it has changed anything if there is no room for a flow that must end.
- * `two_sides` is a constant: who captures one side alone does not even ask.
+ * `taking` is a constant: who captures one side alone does not even ask.
  */
-FX_INLINE enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i, const int two_sides)
+FX_INLINE enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i,
+				 const enum taking taking)
 {
+	const int two_sides = taking == TWO_SIDES;
 	struct fx_flow_table *t = &s->table;
 	const struct fx_packet *p = &s->packets[i];
 	const struct fx_probe *probe = &s->probes[i];
@@ -219,7 +227,7 @@ FX_INLINE enum fx_step take_flow(struct fx_stream *s, fx_batch *b, fx_u32 i, con
 	} else if (two_sides && fx_stream_is_seen_twice(s, slot, side, i)) {
 		return FX_STEP_SEEN_TWICE;
 	}
-	if (fx_likely(p->wire_segments == 1))
+	if (taking == PLAIN || fx_likely(p->wire_segments == 1))
 		fx_flow_count(t, slot, side, p, s->frames[i].bytes);
 	else
 		count_segments(s, slot, side, p, &s->frames[i]);
@@ -323,8 +331,9 @@ FX_INLINE int is_shed(const struct fx_stream *s, fx_u32 i)
 
 /* Packets of the block; the caller adds their sums up. */
 FX_INLINE enum fx_step take_block(struct fx_stream *s, fx_batch *b, struct sums *sums,
-				  const int two_sides)
+				  const enum taking taking)
 {
+	const int two_sides = taking == TWO_SIDES;
 	const int some_rows = s->options.packet_rows != FX_PACKET_ROWS_NONE;
 
 	for (; s->block_at < s->block_count; s->block_at++) {
@@ -352,12 +361,13 @@ FX_INLINE enum fx_step take_block(struct fx_stream *s, fx_batch *b, struct sums 
 			return FX_STEP_BATCH_FULL;
 		if (two_sides && fx_unlikely(forged)) {
 			s->stats.packets += p->wire_segments - 1;
-		} else if (fx_unlikely(p->ip_version && s->sample_max != UINT32_MAX &&
+		} else if (taking != PLAIN &&
+			   fx_unlikely(p->ip_version && s->sample_max != UINT32_MAX &&
 				       is_shed(s, s->block_at))) {
 			s->stats.packets_shed += p->wire_segments;
 			s->stats.packets += p->wire_segments - 1;
 		} else if (fx_likely(p->ip_version)) {
-			enum fx_step step = take_flow(s, b, s->block_at, two_sides);
+			enum fx_step step = take_flow(s, b, s->block_at, taking);
 
 			if (two_sides && step == FX_STEP_SEEN_TWICE) {
 				s->stats.packets--; /* with the block's it is as if there were none */
@@ -377,8 +387,14 @@ enum fx_step fx_stream_take_packets(struct fx_stream *s, fx_batch *b)
 {
 	struct sums sums = { 0 };
 	fx_u32 from = s->block_at;
-	enum fx_step step = s->sides ? take_block(s, b, &sums, 1) : take_block(s, b, &sums, 0);
+	enum fx_step step;
 
+	if (fx_unlikely(s->sides != NULL))
+		step = take_block(s, b, &sums, TWO_SIDES);
+	else if (fx_unlikely(s->has_segments || s->sample_max != UINT32_MAX))
+		step = take_block(s, b, &sums, SAMPLED_OR_JOINED);
+	else
+		step = take_block(s, b, &sums, PLAIN);
 	s->stats.packets += s->block_at - from;
 	s->stats.bytes += sums.bytes;
 	s->stats.captured_bytes += sums.captured_bytes;
