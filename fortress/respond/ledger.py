@@ -25,6 +25,7 @@ from fortress.verdict import Action
 
 _SLACK_LINES = 4096  # lines beyond twice what stands before the file is written anew
 _encode = json.JSONEncoder(ensure_ascii=False).encode
+_PUT = '{"put": {"target": "'
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -119,7 +120,7 @@ class Ledger:
         self._ends: list[tuple[float, str]] = []
         self._lines = 0
         self._fd = -1
-        self._last_terms: Terms | None = None
+        self._known_rest, self._known_terms = "", Terms(Action.PASS, 0.0, 0.0, "", "automatic")
         self._load()
         self._write_anew()
 
@@ -216,34 +217,46 @@ class Ledger:
             self.lost = True
             self._trouble(f"{self._file} was damaged: set aside as {aside.name}")
             return
-        damaged = sum(not self._replay(line, boot) for line in rest.splitlines())
+        is_same_boot = boot == boot_id()
+        damaged = sum(not self._replay(line, is_same_boot) for line in rest.splitlines())
         if damaged:
             self._trouble(f"{self._file}: {damaged} damaged lines were left out")
 
-    def _replay(self, line: str, boot: str) -> bool:
+    def _replay(self, line: str, is_same_boot: bool) -> bool:
+        """Takes in a line of the file; False when it is damaged."""
         try:
-            record = _parsed(line)
-            if "drop" in record:
-                self.held.pop(str(record["drop"]), None)
+            text, terms = self._read_line(line, is_same_boot)
+            if terms is None:
+                self.held.pop(text, None)
                 return True
-            written = read(_Line, record["put"])
-            target = parse_target(written.target)
+            target = parse_target(text)
         except (KeyError, ValueError):
             return False
-        now_s = self._clocks.boot_s()
-        until_s = written.until_boot_s
-        if until_s is not None and boot != boot_id():
-            until_s = (written.until_wall_s or 0.0) - self._clocks.wall_s() + now_s
-        if until_s is not None and until_s <= now_s:
+        if terms.until_s is not None and terms.until_s <= self._clocks.boot_s():
             self.held.pop(target.text, None)
-            return True
-        told = (written.since_s, written.why, written.origin, written.signatures)
-        terms = Terms(written.action, until_s, *told)
-        if terms == self._last_terms:  # of blocks that were asked for together there is one
-            terms = self._last_terms
-        self._last_terms = terms
-        self.held[target.text] = Held(target, terms)
+        else:
+            self.held[target.text] = Held(target, terms)
         return True
+
+    def _read_line(self, line: str, is_same_boot: bool) -> tuple[str, Terms | None]:
+        """The target of a line, and its terms if it is put; KeyError or ValueError.
+
+        What follows the target is read once for blocks that were asked for together.
+        """
+        text, _, rest = line.removeprefix(_PUT).partition('", ')
+        if rest and rest == self._known_rest and line.startswith(_PUT):
+            return text, self._known_terms
+        record = _parsed(line)
+        if "drop" in record:
+            return str(record["drop"]), None
+        written = read(_Line, record["put"])
+        until_s = written.until_boot_s
+        if until_s is not None and not is_same_boot:
+            shift_s = self._shift_s()
+            until_s = (written.until_wall_s or 0.0) - shift_s
+        told = (written.since_s, written.why, written.origin, written.signatures)
+        self._known_rest, self._known_terms = rest, Terms(written.action, until_s, *told)
+        return written.target, self._known_terms
 
 
 def _lines(blocks: Iterable[Held], shift_s: float) -> list[str]:
@@ -254,7 +267,7 @@ def _lines(blocks: Iterable[Held], shift_s: float) -> list[str]:
     for block in blocks:
         if block.terms is not last:
             last, rest = block.terms, _rest(block.terms, shift_s)
-        lines.append(f'{{"put": {{"target": "{block.target.text}", {rest}')
+        lines.append(f'{_PUT}{block.target.text}", {rest}')
     return lines
 
 

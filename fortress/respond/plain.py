@@ -38,7 +38,7 @@ def plain(value: object) -> Any:
     """The value as JSON has it: dataclasses as objects, tuples as arrays."""
     if type(value) in _AS_THEY_ARE:
         return value
-    if (names := _names(type(value))) is not None:
+    if (names := _names(cast("Any", type(value)))) is not None:
         return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, tuple | list):
         return [plain(one) for one in value]

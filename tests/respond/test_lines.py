@@ -41,3 +41,21 @@ def test_blocks_of_one_request_have_one_term_before_and_after_a_restart(tmp_path
     assert list(again.held.values()) == blocks
     assert len({id(one.terms) for one in again.held.values()}) == 2
     again.close()
+
+
+def test_a_damaged_line_among_others_of_its_request_is_left_out_alone(tmp_path: Path) -> None:
+    terms = Terms(Action.BLOCK, 700.0, 1.0, WHY, "operator", (7,))
+    ledger = Ledger(tmp_path / "blocks.jsonl", CLOCKS)
+    ledger.put([Held(parse_target(f"203.0.113.{i}"), terms) for i in range(6)])
+    ledger.drop(["203.0.113.5"])
+    ledger.close()
+    file = tmp_path / "blocks.jsonl"
+    lines = file.read_text().splitlines()
+    lines[2] = lines[2].replace("203.0.113.1", '203.0.113.1"')
+    lines[3] = lines[3].replace("203.0.113.2", "203.0.113.999")
+    lines[4] = lines[4][:-9]
+    file.write_text("\n".join(lines))
+    again = Ledger(file, CLOCKS)
+    assert list(again.held) == ["203.0.113.0", "203.0.113.4"]
+    assert any("3 damaged lines" in one for one in again.troubles)
+    again.close()
