@@ -101,7 +101,8 @@ def program(found: Found) -> Iterator[str]:
     yield ""
     yield (
         "Instructions as the kernel has them, and how many its check looked at; "
-        "`tests/bpf/test_gate_frames.py` holds them to what was recorded."
+        "`tests/bpf/test_gate_frames.py` holds them to what was recorded, "
+        "and `tests/instructions` those that each way through the program takes, and its lookups."
     )
     yield ""
     rows = ((n, f"{found.instructions[n]:,}", f"{found.verified[n]:,}") for n in found.instructions)

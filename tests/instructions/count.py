@@ -1,5 +1,5 @@
 """Counts instructions with callgrind: of the core by what its code is for, of feature steps, of a
-block's way through the guard, of a frame's way through the gate.
+block's way through the guard, of a frame's way through gate and tap.
 
 A count does not depend on how busy the machine is. It does on compiler, C library and processor
 features; the first is recorded beside the counts, calls into the second are left out, and
@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 RECORDED = HERE / "recorded.json"
 SAMPLE = ROOT / "samples" / "attack_day.pcap.zst"
 TICKS = 60  # of the sample, for the feature steps
-GATE_FRAMES = 1000  # of each way, in gate_paths.c
+FRAMES = 1000  # of each way through gate and tap, in their sources
 GROUPS = {
     "parse": r"(parse\w*|bytes|decode)\.h",
     "flow update": r"(flow_(update|late|table|state|expiry|record)|hash)\.[ch]",
@@ -89,13 +89,23 @@ def blocks() -> dict[str, float]:
 
 
 def gate() -> dict[str, float]:
-    """Instructions and lookups of each way through the gate's program, compiled for this machine.
+    """Instructions and lookups of each way of a frame through the gate's program."""
+    return kernel_program("gate_paths.c")
+
+
+def tap() -> dict[str, float]:
+    """The same of the tap's."""
+    return kernel_program("tap_paths.c")
+
+
+def kernel_program(name_of_source: str) -> dict[str, float]:
+    """Instructions and lookups of each way that a source prints, compiled for this machine.
 
     What is inlined into the program counts; what a lookup costs does not.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source, binary = HERE / "gate_paths.c", folder / "gate_paths"
+        source, binary = HERE / name_of_source, folder / "paths"
         folders = [f"-I{ROOT / 'core_ext' / one}" for one in ("include", "bpf")]
         flags = ["-O2", "-g", "-std=gnu11", "-Wall", "-Werror"]
         subprocess.run(["clang-14", *flags, *folders, source, "-o", binary], check=True)
@@ -105,7 +115,7 @@ def gate() -> dict[str, float]:
             own = sum(
                 cost for file, cost in by_file(part).items() if Path(file).name != source.name
             )
-            counts[way] = round(own / GATE_FRAMES, 1)
+            counts[way] = round(own / FRAMES, 1)
         for way, lookups, _ in (line.split() for line in told.splitlines()):
             counts[f"{way} lookups"] = int(lookups)
     return counts
@@ -203,6 +213,7 @@ PARTS: dict[str, Callable[[], dict[str, float]]] = {
     "features": features,
     "blocks": blocks,
     "gate": gate,
+    "tap": tap,
 }
 
 

@@ -12,7 +12,11 @@ ROOM = 1.05
 RECORDED = json.loads(count.RECORDED.read_text())
 
 
-NEEDS = {"blocks": ("valgrind", "netns", "nft"), "gate": ("valgrind", "bpf")}
+NEEDS = {
+    "blocks": ("valgrind", "netns", "nft"),
+    "gate": ("valgrind", "bpf"),
+    "tap": ("valgrind", "bpf"),
+}
 
 
 @pytest.mark.parametrize(("part", "now"), count.PARTS.items())
