@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)")
 REFUSED = 1
-LIST_S = 3 * 86_400.0
 LISTS = Path("/var/lib/fortress/feeds")
 
 ADD = """\
@@ -73,7 +72,6 @@ def add(commands: Commands) -> None:
         dest="seconds",
         metavar="TIME",
         type=duration_s,
-        default=LIST_S,
         help="how long it stands unless it is loaded again; default: 3d",
     )
     verb.add_argument(
@@ -154,7 +152,7 @@ def explain(arguments: argparse.Namespace) -> int:
 
 def load(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from fortress.respond.feeds import FeedSource, fetch, read_list
+    from fortress.respond.feeds import STANDS_S, FeedSource, fetch, read_list
     from fortress.respond.plain import plain
 
     name, source, why = arguments.name, arguments.source, ""
@@ -164,7 +162,7 @@ def load(arguments: argparse.Namespace) -> int:
     else:
         targets = read_list(Path(source))
     with _guard(arguments) as guard:
-        done = guard.load_feed(name, targets, arguments.seconds)
+        done = guard.load_feed(name, targets, arguments.seconds or STANDS_S)
     if arguments.json:
         print(json.dumps({**plain(done), "kept": why}, ensure_ascii=False))
     else:

@@ -65,6 +65,14 @@ class Respond(_Section):
         default=(),
         description="addresses, prefixes and MACs that are never blocked, beside the guard's own",
     )
+    lists: dict[str, Annotated[str, Field(pattern=r"^https?://.")]] = Field(
+        default={},
+        description="addresses of block lists, by their names in guard.toml ([feeds.NAME]); none"
+        " is loaded in mode monitor",
+    )
+    lists_every_hours: float = Field(
+        default=24, ge=0.25, le=168, description="how often it is asked whether a list has changed"
+    )
     on_stop: Literal["keep", "remove"] = Field(
         default="keep",
         description="whether automatic blocks stay until they expire when the agent stops",

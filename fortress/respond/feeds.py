@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -26,6 +26,7 @@ MOST_BYTES = 32 << 20
 MOST_SECONDS = 60.0
 WAIT_S = 20.0
 SHRINKS = 0.30
+STANDS_S = 3 * 86_400.0  # how long a list is to stand unless it is loaded again
 UNREADABLE = 0.05  # of the lines; more is no list but, say, an error page
 _CHUNK = 1 << 16
 _AGENT = "fortress (IP block lists)"
@@ -77,6 +78,8 @@ def fetch(source: FeedSource, folder: Path, opener: Opener | None = None) -> Fet
         text, etag, modified = _get(request, source, opener or _open)
         targets = checked(text, len(last))
     except _NotModified:
+        if known:
+            _note(source, folder, replace(known, fetched_s=time.time()))
         return Fetched(source.name, "unchanged", last)
     except (InputError, OSError, http.client.HTTPException) as error:
         why = f"{source.url}: {error}"
@@ -85,6 +88,12 @@ def fetch(source: FeedSource, folder: Path, opener: Opener | None = None) -> Fet
         return Fetched(source.name, "kept", last, why)
     _keep(source, folder, targets, _Known(source.url, etag, modified, time.time(), len(targets)))
     return Fetched(source.name, "new", targets)
+
+
+def fetched_s(source: FeedSource, folder: Path) -> float | None:
+    """When a list was last there or unchanged, in seconds of 1970; None where none is kept."""
+    known = _known(source, folder)
+    return known.fetched_s if known and _last_good(source, folder) else None
 
 
 def read_list(path: Path) -> tuple[str, ...]:
@@ -201,6 +210,11 @@ def _keep(source: FeedSource, folder: Path, targets: tuple[str, ...], known: _Kn
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         _replace(folder / f"{source.name}.list", "\n".join((*targets, "")))
+        _note(source, folder, known)
+
+
+def _note(source: FeedSource, folder: Path, known: _Known) -> None:
+    with suppress(OSError):
         _replace(folder / f"{source.name}.json", json.dumps(asdict(known)))
 
 

@@ -1,9 +1,6 @@
 """Block lists come over HTTP, are asked for only when changed, and are believed when plausible."""
 
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,68 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fortress.errors import InputError
-from fortress.respond.feeds import FeedSource, fetch, parse_list, read_list
-
-NETSET = """\
-# a list of networks
-1.10.16.0/20 ; SBL256894
-2.56.192.0/22
-203.0.113.9   # one address
-203.0.113.9
-2001:db8:bad::/48
-"""
-
-
-@dataclass
-class Site:
-    """A web server on loopback and what it does next."""
-
-    url: str = ""
-    body: bytes = NETSET.encode()
-    status: int = 200
-    location: str = ""
-    etag: str = '"1"'
-    delay: threading.Event = field(default_factory=threading.Event)
-    slow: bool = False
-    asked: list[dict[str, str]] = field(default_factory=list)
+from fortress.respond.feeds import FeedSource, fetch, fetched_s, parse_list, read_list
+from tests.respond.list_site import NETSET, Site, serving
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
     """A web server on loopback."""
-    site = Site()
-
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            site.asked.append(dict(self.headers))
-            same = self.headers.get("If-None-Match") == site.etag
-            self.send_response(304 if same else site.status)
-            if site.location:
-                self.send_header("Location", site.location)
-            self.send_header("ETag", site.etag)
-            self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
-            body = b"" if same else site.body
-            if not site.slow:
-                self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if site.slow:
-                self.wfile.write(body[:10])
-                self.wfile.flush()
-                site.delay.wait(5)
-            else:
-                self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    site.url = f"http://127.0.0.1:{server.server_port}/list.netset"
-    yield site
-    site.delay.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving() as made:
+        yield made
 
 
 def test_a_list_is_fetched_once_and_then_only_when_changed(site: Site, tmp_path: Path) -> None:
@@ -86,6 +30,20 @@ def test_a_list_is_fetched_once_and_then_only_when_changed(site: Site, tmp_path:
     assert site.asked[1]["If-Modified-Since"].startswith("Mon, 01 Jan 2024")
     site.etag, site.body = '"2"', site.body + b"9.9.9.9\n"
     assert fetch(source, tmp_path).targets == (*first.targets, "9.9.9.9")
+
+
+def test_it_is_known_when_a_list_was_last_there_or_unchanged(site: Site, tmp_path: Path) -> None:
+    source = FeedSource("l", site.url)
+    assert fetched_s(source, tmp_path) is None
+    fetch(source, tmp_path)
+    first_s = fetched_s(source, tmp_path)
+    fetch(source, tmp_path)
+    second_s = fetched_s(source, tmp_path)
+    site.status, site.etag = 500, '"2"'
+    fetch(source, tmp_path)
+    assert first_s is not None
+    assert second_s is not None
+    assert first_s < second_s == fetched_s(source, tmp_path), "a failure is no answer"
 
 
 def test_another_address_is_another_list(site: Site, tmp_path: Path) -> None:

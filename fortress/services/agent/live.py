@@ -25,7 +25,9 @@ from fortress.qsecbit.energy import EnergySensor
 from fortress.services.agent.acts import Acts
 from fortress.services.agent.board import Board
 from fortress.services.agent.census import Census
+from fortress.services.agent.lists import Lists
 from fortress.services.agent.models import Models
+from fortress.services.agent.offloads import Offloads
 from fortress.services.agent.pace import ScoreGate
 from fortress.services.agent.ports import Ports
 from fortress.services.agent.report import Report
@@ -72,6 +74,8 @@ class Parts:
     tapping: Tapping
     sides: Sides
     census: Census
+    offloads: Offloads
+    lists: Lists
     notes: tuple[str, ...]
     flow_lines: bool
 
@@ -259,13 +263,19 @@ class Loop:
     def _sensor_rows(self, ns: int) -> list[SensorRow]:
         parts = self._parts
         rows = [
-            self._sensors.port_row(ns, name, state, parts.ports.why_gone(number))
+            self._sensors.port_row(
+                ns,
+                name,
+                state,
+                why=parts.ports.why_gone(number),
+                hidden=parts.offloads.hides(name),
+            )
             for number, (name, state) in enumerate(
                 zip(parts.ports.interfaces, parts.ports.look(parts.stream), strict=True)
             )
         ]
         rows += parts.sides.rows(parts.stream)
-        rows += parts.census.rows()
+        rows += [*parts.census.rows(), *parts.lists.rows()]
         others = (parts.acts.sensor, *output_rows(parts.asides), energy_row(parts.energy))
         return [*rows, *others]
 

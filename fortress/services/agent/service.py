@@ -30,10 +30,12 @@ from fortress.qsecbit.energy import EnergySensor
 from fortress.services.agent.acts import Acts
 from fortress.services.agent.board import Board
 from fortress.services.agent.census import Census
+from fortress.services.agent.lists import Lists
 from fortress.services.agent.live import TICK_NS, Loop, Parts
 from fortress.services.agent.lock import alone
 from fortress.services.agent.models import Models
-from fortress.services.agent.ports import Mirror, Ports, choose
+from fortress.services.agent.offloads import Offloads
+from fortress.services.agent.ports import Mirror, Ports, ports_for
 from fortress.services.agent.replay import LINE_COLUMNS
 from fortress.services.agent.requests import Requests
 from fortress.services.agent.sides import Sides
@@ -112,6 +114,7 @@ def run(watch: Watch, settings: Settings) -> None:
         acts = Acts(settings.respond, guard)
         stack.callback(acts.close)
         energy = stack.enter_context(EnergySensor(settings.energy, settings.energy_path()))
+        lists = Lists(settings.respond, settings.state_dir / "lists", guard)
         parts = Parts(
             stream=stream,
             pipeline=pipeline,
@@ -120,7 +123,7 @@ def run(watch: Watch, settings: Settings) -> None:
             asides=asides,
             board=board,
             requests=requests,
-            control=Control(watch.load, pipeline, acts, outputs, models),
+            control=Control(watch.load, pipeline, acts, outputs, models, lists),
             models=models,
             notifier=Notifier(os.environ),
             energy=energy,
@@ -129,10 +132,13 @@ def run(watch: Watch, settings: Settings) -> None:
             tapping=tapping,
             sides=sides,
             census=stack.enter_context(Census(settings, interfaces)),
+            offloads=stack.enter_context(Offloads(interfaces, guard)),
+            lists=lists,
             notes=(f"capture: {choice.why}", *([f"no tap: {tapping.why}"] * bool(tapping.why))),
             flow_lines=flow_lines,
         )
         log.info("watching", interfaces=list(interfaces), why=choice.why, at=list(addresses))
+        stack.enter_context(lists)
         report = Loop(parts, stop, reload).run()
         log.info("stopped", alerts=report.alerts, packets=report.stats and report.stats.packets)
 
@@ -147,12 +153,14 @@ class Control:
         acts: Acts,
         outputs: Outputs,
         models: Models,
+        lists: Lists,
     ) -> None:
         self._models = models
         self._load = load
         self._pipeline = pipeline
         self._acts = acts
         self._outputs = outputs
+        self._lists = lists
 
     def confirm(self, target: str) -> Outcome:
         """Carry out the block that is proposed for `target`."""
@@ -166,10 +174,11 @@ class Control:
         settings = self._load().settings
         tuned = PipelineSettings(settings.qsecbit, settings.detectors)
         self._acts.check(settings.respond)  # first of all, so that nothing is half changed
+        self._models.check(settings)
         self._pipeline.retune(tuned)
-        self._models.retune(settings)
-        self._pipeline.shadow(self._models.is_shadowed)
+        self._models.retune(settings, self._pipeline)
         self._acts.retune(settings.respond)
+        self._lists.retune(settings.respond)
         self._outputs.mode = settings.respond.mode
         return Outcome(True, "the configuration was read again")
 
@@ -215,20 +224,17 @@ def _signals(stop: Event, reload: Event) -> Iterator[None]:
 
 
 def _ports(settings: Settings, interfaces: Sequence[str], guard: Path | None) -> Ports:
-    ring_bytes = settings.capture.ring_mib << 20
-    is_mirror = settings.capture.source == "af_xdp"
-    if is_mirror and len(interfaces) > 1:
+    source, ring_bytes = settings.capture.source, settings.capture.ring_mib << 20
+    if source == "af_xdp" and len(interfaces) > 1:
         raise UsageError("capture.source: af_xdp watches one interface, a mirror port")
-    return (Mirror if is_mirror else Ports)(choose(guard), interfaces, ring_bytes, guard)
+    return ports_for(source, interfaces, ring_bytes, guard)
 
 
 def _pipeline(settings: Settings, models: Models) -> Pipeline:
     tuned = PipelineSettings(
         settings.qsecbit, settings.detectors, secret=secrets.randbits(64), tick_ns=TICK_NS
     )
-    pipeline = Pipeline(tuned, models.flow)
-    pipeline.shadow(models.is_shadowed)
-    return pipeline
+    return models.pipeline(tuned)
 
 
 def _archive(settings: Settings, stack: ExitStack) -> Archive | None:

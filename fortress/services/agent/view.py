@@ -24,8 +24,8 @@ Fact = float | int | str
 class SensorRow:
     """One input: `live`, `stale` (it was, or says less than it should) or `missing`.
 
-    `kind` has few values (capture, conntrack, devices, energy, guard, output), `name` tells them
-    apart (an interface); `reason` says why it is not live; `last_ns` is when it last said
+    `kind` has few values (capture, conntrack, devices, energy, guard, lists, output), `name` tells
+    them apart (an interface); `reason` says why it is not live; `last_ns` is when it last said
     something, 0 never.
     """
 
