@@ -48,16 +48,17 @@ SWEEPS = {
     "row": "number of an interval row of the tick that belongs to it; -1 - that of a packet row",
     "proto": "IP protocol, 0 = ARP or neighbour discovery",
     "port": "port that is tried; ICMP: type",
-    "local": "1 = the target is a private address",
+    "local": "share of the failed attempts that had a private address as target, last minute",
     "targets": "different targets that failed, last minute",
     "failed": "attempts that failed, last minute",
     "fine": "attempts that succeeded, last minute",
     "aim": "share that this service has in all failures of the source, last minute",
+    "local_slow": "share of the failed attempts that had a private address as target, last hour",
     "targets_slow": "different targets that failed, last hour",
     "failed_slow": "attempts that failed, last hour",
     "fine_slow": "attempts that succeeded, last hour",
 }
-_FAILED, _FINE, _ODD = range(3)
+_FAILED, _FINE, _ODD, _LOCAL = range(4)
 _SOURCE, _PAIR, _SWEEP = range(3)
 
 
@@ -76,7 +77,7 @@ class FanWindows:
         self._secret = secret
         self.inside: Inside | None = None
         self.table = KeyTable(capacity)
-        self._panes = Panes(capacity, 3, MINUTE, HOUR, distinct=True)
+        self._panes = Panes(capacity, 4, MINUTE, HOUR, distinct=True)
 
     @property
     def memory_bytes(self) -> int:
@@ -99,8 +100,9 @@ class FanWindows:
         keys, items = self._keys(tried, source)
         groups = group(keys)
         count, total = len(tried), len(groups.keys)
-        counts = np.zeros((total, 3), np.float32)
-        for column, values in ((_FAILED, tried.failed), (_FINE, tried.fine), (_ODD, tried.odd)):
+        counts = np.zeros((total, 4), np.float32)
+        local = tried.failed * is_private(tried.target)
+        for column, values in enumerate((tried.failed, tried.fine, tried.odd, local)):
             if values.any():
                 thrice = np.concatenate((values, values, values))
                 counts[:, column] = np.bincount(groups.of_row, thrice, total)
@@ -166,18 +168,20 @@ class FanWindows:
     def _sweep_rows(self, read: _Read, tried: Attempts, ns: int) -> Table:
         at, (minute, hour) = read.attempt, read.totals
         source = self.table.find(self._source(tried.take(at)))
-        failed = np.maximum(minute[:, _FAILED], 0)
+        failed, failed_slow = np.maximum(read.totals[:, :, _FAILED], 0)
+        local, local_slow = np.clip(read.totals[:, :, _LOCAL], 0, (failed, failed_slow))
         of_source = self._panes.totals(source, ns)[0, :, _FAILED]
         of_source[source == ABSENT] = 0
         return {
             "row": tried.row[at],
             "proto": tried.proto[at],
             "port": tried.port[at],
-            "local": is_private(tried.target.take(at)),
+            "local": local / np.maximum(failed, 1),
             "targets": read.distinct[0],
             "failed": failed,
             "fine": minute[:, _FINE],
             "aim": np.minimum(failed / np.maximum(of_source, 1), 1),
+            "local_slow": local_slow / np.maximum(failed_slow, 1),
             "targets_slow": read.distinct[1],
             "failed_slow": hour[:, _FAILED],
             "fine_slow": hour[:, _FINE],

@@ -26,12 +26,12 @@ _LARGEST = 1e5
 _CHOICES: Mapping[str, tuple[float, ...]] = {
     "proto": (0, 1, 6, 17, 58),
     "port": (0, 21, 22, 53, 80, 443, 2222, 3389, 6881, 50000),
-    "local": (0, 1),
+    "local": (0, 0.25, 1),
     "gateway": (0, 1),
     "disputed": (0, 1),
     "broadcast": (0, 1),
 }
-_SHARES = ("aim", "top_share", "gap_spread", "size_spread", "spread")
+_SHARES = ("aim", "local_slow", "top_share", "gap_spread", "size_spread", "spread")
 _WORDS = ("host", "target", "service", "guilty")
 Random = Mapping[str, npt.NDArray[np.float64]]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fortress.events import ALERT_RISK
-from fortress.qsecbit import Pipeline, PipelineSettings
+from fortress.qsecbit import Pipeline, PipelineSettings, pipeline
 from tests.detectors.replay import replay
 from tests.detectors.world import findings
 from tests.need import need
@@ -18,6 +18,20 @@ MOST_ALARMED_BENIGN = 0.02
 def test_results_do_not_depend_on_the_batch_size(samples: Path, batch_packets: int) -> None:
     capture = samples / "port_scan.pcap.zst"
     assert replay(capture, batch_packets=batch_packets) == replay(capture)
+
+
+@pytest.mark.parametrize("seconds", [1, 3, 15])
+@pytest.mark.parametrize(
+    "sample",
+    ["attack_day", "address_sweep_port", "port_scan_slow", "port_scan_v6", "arp_spoof"],
+)
+def test_alarms_do_not_depend_on_how_long_rows_wait(
+    samples: Path, sample: str, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture = samples / f"{sample}.pcap.zst"
+    usual = _alarms(capture)
+    monkeypatch.setattr(pipeline, "HOLD_S", seconds)
+    assert _alarms(capture) == usual != set()
 
 
 @pytest.mark.parametrize("sample", ["attack_day", "arp_spoof", "syn_flood_spoofed"])
@@ -57,3 +71,11 @@ def test_few_of_the_shared_benign_captures_raise_an_alert() -> None:
             alarmed.append(f"{capture.path.name}: {alerts[0].detector}: {alerts[0].reason}")
     assert count > 400
     assert len(alarmed) <= MOST_ALARMED_BENIGN * count, "\n".join(alarmed)
+
+
+def _alarms(capture: Path) -> set[tuple[str, str, str, int]]:
+    return {
+        (found.detector, found.host, found.target, found.signature_id)
+        for found in findings(replay(capture))
+        if found.risk >= ALERT_RISK
+    }

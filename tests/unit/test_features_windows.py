@@ -108,6 +108,19 @@ def test_failures_on_ports_all_over_have_less_aim_than_those_on_one() -> None:
     assert 55 < _last(aimed, "sweeps")["targets"] < 75
 
 
+def test_local_is_the_part_of_a_sweep_that_looks_at_private_addresses() -> None:
+    world = World()
+    for i in range(30):
+        world.flow(1, "10.0.0.9", f"203.0.113.{i + 1}", 445, "S0")
+    for i in range(10):
+        world.flow(2, "10.0.0.9", f"10.0.1.{i + 1}", 445, "S0")
+    for i in range(40):
+        world.flow(200, "10.0.0.9", f"10.0.2.{i + 1}", 445, "S0")
+    _, before, after = (tables["sweeps"] for tables in _tables(world) if _rows(tables, "sweeps"))
+    assert (before["local"][0], before["local_slow"][0]) == (0.25, 0.25)
+    assert (after["local"][0], after["local_slow"][0]) == (1, 0.625)
+
+
 def test_a_flood_is_measured_exactly() -> None:
     world = World()
     for i in range(300):

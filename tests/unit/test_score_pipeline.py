@@ -8,6 +8,7 @@ import pytest
 
 from fortress.errors import ConfigError
 from fortress.qsecbit import Pipeline, PipelineSettings
+from fortress.qsecbit import pipeline as pipelines
 from fortress.verdict import Action, Source, Status
 from tests.detectors.world import SECOND, START_NS, UDP, World, columns, findings
 
@@ -111,6 +112,27 @@ def test_calm_seconds_wait_for_at_most_five_and_busy_ones_not_at_all() -> None:
     told = [bool(result.opened) for result in calm.run()]
     assert told.index(True) <= 4
     assert busy.run()[0].opened
+
+
+@pytest.mark.parametrize("every", [2, 3, 7, 29])  # addresses, one of which is local
+def test_rows_that_wait_longer_never_lower_what_is_found(
+    every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, peaks = World(), []
+    for i in range(58):
+        local = i % every == 0
+        world.flow(i * 0.5, "10.0.0.9", f"10.0.{i}.9" if local else f"{20 + i}.7.0.9", 23, "S0")
+        world.flow(i * 0.5, "10.0.0.8", "10.0.0.1", 3000 + i, "REJ")
+        world.flow(i * 0.5, "10.0.0.8", "10.0.0.1", 80, "SF")
+    for seconds in (1, 3, 5, 15):
+        monkeypatch.setattr(pipelines, "HOLD_S", seconds)
+        results = world.run()
+        assert {(found.detector, found.host) for found in findings(results)} == {
+            ("address_sweep", "10.0.0.9"),
+            ("port_scan", "10.0.0.8"),
+        }
+        peaks.append(max(result.score.value for result in results))
+    assert peaks == sorted(peaks)
 
 
 def test_rows_from_before_a_silence_are_judged_at_their_own_time() -> None:

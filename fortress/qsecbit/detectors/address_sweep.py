@@ -50,6 +50,7 @@ def address_sweep(
     targets: Values,
     failed: Values,
     fine: Values,
+    local_slow: Values,
     targets_slow: Values,
     failed_slow: Values,
     fine_slow: Values,
@@ -64,22 +65,27 @@ def address_sweep(
 ) -> Scores:
     """How sure we are that a source sweeps addresses, for each source and service.
 
-    Half sure at `half_local` private addresses in a minute, `half_remote` others, `half_arp` ARP or
-    neighbour requests (routers ask for whoever is written to), `udp_factor` times as many by UDP,
-    `slow_factor` times as many in an hour (T1018; threshold random walk for the share of failures).
+    Half sure at `half_local` private addresses in a minute, `half_remote` others (where it looks
+    for both, each counts for its part), `half_arp` ARP or neighbour requests (routers ask for
+    whoever is written to), `udp_factor` times as many by UDP, `slow_factor` times as many in an
+    hour (T1018; threshold random walk for the share of failures).
     Pings of private addresses count at least `pinged_weight` even when all are answered: a small
     site has no twenty hosts that somebody would watch. Ports that only peer-to-peer programs use
     count as much as they are the source's one aim: those who look for peers fail on ports all over.
     """
     pinged = (proto == ICMP) | (proto == ICMP6)
-    half = np.where(proto == ARP, half_arp, np.where(local > 0, half_local, half_remote))
-    half = np.where(proto == UDP, half * udp_factor, half)  # silence is an answer there
-    known = _IS_SOUGHT[np.clip(port, 0, 65535).astype(np.intp)]
-    sought = known | (local > 0) | pinged
-    one_aim = np.where(sought, 1.0, np.clip(aim, 0, 1))
-    least = pinged * (local > 0) * pinged_weight
-    fast = rises(targets, half) * np.maximum(failing(failed, fine), least)
-    slow_half = half * slow_factor
-    slow = rises(targets_slow, slow_half) * np.maximum(failing(failed_slow, fine_slow), least)
-    sure: Values = np.maximum(fast, slow) * one_aim
-    return sure.astype(np.float32)
+    sought = _IS_SOUGHT[np.clip(port, 0, 65535).astype(np.intp)] | pinged
+    one_aim = np.where(sought, 1.0, np.clip(np.maximum(aim, local), 0, 1))
+
+    def sure(targets: Values, failed: Values, fine: Values, local: Values) -> Values:
+        each = local / half_local + (1 - local) / half_remote  # what one target counts for
+        each = np.where(proto == ARP, 1 / half_arp, each)
+        weight = targets * np.where(proto == UDP, each / udp_factor, each)
+        least = pinged * local * pinged_weight
+        told: Values = rises(weight, 1) * np.maximum(failing(failed, fine), least)
+        return told
+
+    fast = sure(targets, failed, fine, np.clip(local, 0, 1))
+    slow = sure(targets_slow / slow_factor, failed_slow, fine_slow, np.clip(local_slow, 0, 1))
+    surest: Values = np.maximum(fast, slow) * one_aim
+    return surest.astype(np.float32)

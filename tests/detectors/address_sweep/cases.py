@@ -16,6 +16,12 @@ def telnet_worm(world: World) -> None:
         world.flow(host * 0.04, SWEEPER, f"{20 + host}.7.{host}.9", 23, "S0")
 
 
+def lost_laptop(world: World) -> None:
+    for host in range(12):
+        target = "192.168.178.1" if host == 6 else f"{20 + host}.7.{host}.9"
+        world.flow(host, SWEEPER, target, 443, "S0")
+
+
 def ping_sweep(world: World) -> None:
     for host in range(1, 100):
         answered = host % 10 == 0
@@ -76,6 +82,7 @@ CASES = (
     Case("a torrent whose peers are mostly gone", torrent, QUIET),
     Case("a browser that meets a dead server now and then", browsing, QUIET),
     Case("a resolver that asks many servers", resolver, QUIET),
+    Case("a laptop without a route, one of whose services is a printer", lost_laptop, QUIET),
     Case("a host that asks for six neighbours again and again", few_neighbours, QUIET),
     Case("a host that asks for neighbours which are there", answered_arp, QUIET),
 )
