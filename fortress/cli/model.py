@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from fortress.cli import model_registry
+from fortress.cli import model_judging, model_registry
 from fortress.cli.options import Commands, add_command, add_config, add_json
 
 TRAIN = """\
@@ -39,6 +39,7 @@ def add(commands: Commands) -> None:
     )
     add_json(verb, "print the steps and the result as JSON objects")
     add_config(verb)
+    model_judging.add(verbs)
     model_registry.add(verbs)
 
 

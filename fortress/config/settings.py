@@ -178,7 +178,7 @@ class Models(_Section):
     )
     flow_classifier: ModelUse = ModelUse()
     host_anomaly: ModelUse = ModelUse()
-    threat_lstm: ModelUse = ModelUse()
+    threat_lstm: ModelUse = ModelUse(mode="shadow")  # its card says why
 
     def mode(self, name: str) -> str:
         """What the model of that name is for."""

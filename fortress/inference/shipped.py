@@ -15,6 +15,7 @@ from fortress.inference.statement import list_files
 
 PINS = {
     "flow-classifier": "483b98555f8a798ebcf7d6122d03fbe6dfd4da19536df9d9de00fd50cb5596f8",
+    "threat-lstm": "cc6aa4c6e15c9aa662ddc7f02dbf35e4ff65acb677b6a2f54a6816f323b0e3b8",
 }
 
 

@@ -8,6 +8,7 @@ judged to be depends on the flows of its originator before it alone, however the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,8 @@ from fortress.features.windows import REPLAY_SECRET
 from fortress.inference.entry import ModelEntry
 from fortress.inference.rejection import ModelRejected
 from fortress.inference.session import open_session
+
+Observer = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], None]
 
 CAPACITY = 2048  # originators; with their marks 2.3 kB each
 CARRIED = "carried"  # the variant of the graph that takes a state and gives it back
@@ -51,11 +54,16 @@ class ThreatSequence:
     """The model `threat-lstm` at work; bounded by the originators that it remembers."""
 
     def __init__(
-        self, entry: ModelEntry, secret: int = REPLAY_SECRET, capacity: int = CAPACITY
+        self,
+        entry: ModelEntry,
+        observer: Observer | None = None,
+        capacity: int = CAPACITY,
     ) -> None:
-        """Open the model. Raises ModelRejected when the runtime refuses it or its shape is not the
-        recipe's.
+        """Open the model; `observer` is told the features and the risk of every step.
+
+        Raises ModelRejected when the runtime refuses it or its shape is not the recipe's.
         """
+        self._observer = observer
         self.name = entry.recipe.name
         self.version = entry.recipe.version
         self.classes = entry.recipe.classes
@@ -65,7 +73,7 @@ class ThreatSequence:
         self._risk, self._surprise = entry.calibration(), entry.calibration("surprise")
         self._names = np.array(self.classes)
         self._cell = _Cell(entry)
-        self.sequencer = Sequencer(capacity, secret)
+        self.sequencer = Sequencer(capacity, REPLAY_SECRET)
         self._h = np.zeros((capacity, self._cell.hidden), np.float32)
         self._c = np.zeros((capacity, self._cell.hidden), np.float32)
 
@@ -88,10 +96,18 @@ class ThreatSequence:
         self._h[steps.fresh] = self._c[steps.fresh] = 0
         probability, surprise = self._walk(steps.slot, steps.matrix)
         risk = self._risk.apply(1 - probability[:, 0])
+        if self._observer is not None:
+            self._observer(steps.matrix, risk)
         likeliest = 1 + np.argmax(probability[:, 1:], axis=1)
         stage = self._names[np.where(risk >= self.threshold, likeliest, 0)]
         originator = flows["orig_addr"][steps.row]
         return Stages(steps.row, originator, stage, risk, self._surprise.apply(surprise))
+
+    def begin(self, secret: int) -> None:
+        """Forgets every originator; keys are made with this secret from now on."""
+        inside = self.sequencer.inside
+        self.sequencer = Sequencer(self.sequencer.table.capacity, secret)
+        self.sequencer.inside = inside
 
     def take_side(self, inside: Inside | None) -> None:
         """Says which addresses are on our side: there a sender is its address with its MAC."""

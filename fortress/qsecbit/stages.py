@@ -70,6 +70,9 @@ class StageModel(Protocol):
     def observe(self, tick_ns: int, flows: Mapping[str, npt.NDArray[Any]]) -> Stages:
         """What the flows that ended say of their originators."""
 
+    def begin(self, secret: int) -> None:
+        """Forgets every originator; keys are made with this secret from now on."""
+
     def take_side(self, inside: Inside | None) -> None:
         """Says which addresses are on our side."""
 
@@ -83,6 +86,7 @@ class StageWindows:
     def __init__(self, model: StageModel, secret: int, capacity: int = 1024) -> None:
         self._model = model
         self._secret = secret
+        model.begin(secret)
         self.inside: Inside | None = None
         self.table = KeyTable(capacity)
         self._panes = Panes(capacity, len(_STAGES) + 1, TEN_MINUTES)

@@ -41,6 +41,7 @@ from fortress.training.threat_lstm_net import Settings, ThreatNet
 NAME, VERSION = "threat-lstm", "1.0.0"
 STEPS = 64
 ROOM = CACHE / NAME
+FINISHED = ROOM / "finished.npz"
 CAMPAIGNS = CACHE / "campaigns"  # recorded by `python -m tests.lab.campaigns`
 FOLD = Settings(epochs=10, patience=3, seconds=60)  # while judging; twice that for what ships
 SHIPPED = Settings(epochs=18, patience=5, seconds=120)
@@ -96,9 +97,9 @@ def train_threat_lstm(
     )
     recipe = _recipe(found, risk.score, risk.probability, surprise.score, surprise.probability)
     recipe["reference"] = _reference(corpus, net, risk.apply)
-    _finish(room / "finished.npz", net, recipe, write_card(found))
+    _finish(room / FINISHED.name, net, recipe, write_card(found))
     shutil.rmtree(kept)
-    return export_threat_lstm(room / "finished.npz", out, graphs)
+    return export_threat_lstm(room / FINISHED.name, out, graphs)
 
 
 def export_threat_lstm(checkpoint: Path, out: Path, graphs: Graphs | None = None) -> ModelEntry:
