@@ -2,13 +2,11 @@
 """What `fortress doctor` tells of interfaces: driver, MTU, XDP, and hardware that hides packets.
 
 All is asked of the kernel, by netlink and ioctl. Numbers are those of linux/if_link.h,
-linux/netdev.h, linux/ethtool.h and linux/netfilter/nf_tables.h.
+linux/netdev.h and linux/ethtool.h.
 """
 
 from __future__ import annotations
 
-import array
-import fcntl
 import socket
 import struct
 import sys
@@ -17,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fortress.cli.check import Check
-from fortress.kernel.netlink import NETFILTER, ROUTE, Netlink, attributes
+from fortress.kernel.netlink import ROUTE, Netlink, attributes
+from fortress.kernel.offloads import TC_OFFLOAD, ethtool, features_on, flowtables
 
 MOST_INTERFACES = 32  # a host of containers has hundreds, which tell nothing new
 _GENERIC = 16
@@ -25,9 +24,7 @@ _GETLINK, _IFNAME, _MTU, _XDP, _XDP_ATTACHED = 18, 3, 4, 43, 2
 _GET_FAMILIES, _FAMILY_ID, _FAMILY_NAME = (0x10, 3), 1, 2
 _NETDEV_GET, _NETDEV_IFINDEX, _NETDEV_XDP = 1, 1, 3
 _XDP_BASIC = 1
-_GETFLOWTABLE, _TABLE, _NAME, _FLAGS, _HW_OFFLOAD = (10 << 8) | 23, 1, 2, 7, 1
-_SIOCETHTOOL = 0x8946
-_DRIVER, _STRINGS, _STRING_COUNTS, _FEATURES, _FEATURE_NAMES = 0x3, 0x1B, 0x37, 0x3A, 4
+_DRIVER = 0x3
 _LOOPBACK = 0x8
 _MODES = {1: "native", 2: "generic", 3: "hardware", 4: "several"}
 
@@ -91,7 +88,7 @@ def links(wanted: Sequence[str] = ()) -> list[Link]:
                     driver=_driver(any_socket, name),
                     xdp=_MODES.get(attached[0], ""),
                     can_native=None if native is None else number in native,
-                    has_tc_offload="hw-tc-offload" in features_on(any_socket, name),
+                    has_tc_offload=TC_OFFLOAD in features_on(any_socket, name),
                 )
             )
     return found
@@ -101,27 +98,15 @@ def hidden() -> Check:
     """Whether a flowtable lets the hardware forward packets that nobody sees."""
     name = "flowtable"
     try:
-        with Netlink(NETFILTER) as nft:
-            told = [offloaded(message.payload) for message in nft.dump(_GETFLOWTABLE, bytes(4))]
+        told = [one.name for one in flowtables() if one.in_hardware]
     except PermissionError:
         return Check(name, "note", "not known: only CAP_NET_ADMIN may ask", "run doctor as root")
     except OSError as error:
         return Check(name, "ok", f"none: this kernel has no nftables flowtables ({error.strerror})")
-    if not any(told):
+    if not told:
         return Check(name, "ok", "none that hides packets")
-    words = (
-        f"{', '.join(filter(None, told))}: the hardware forwards connections that nobody sees then"
-    )
+    words = f"{', '.join(told)}: the hardware forwards connections that nobody sees then"
     return Check(name, "note", words, "take `flags offload` out of the flowtable")
-
-
-def offloaded(payload: memoryview) -> str:
-    """Table and name of the flowtable that a message tells, "" unless the hardware serves it."""
-    told = attributes(payload[4:])
-    if not int.from_bytes(told.get(_FLAGS, b""), "big") & _HW_OFFLOAD:
-        return ""
-    named = (bytes(told[which]).rstrip(b"\0") for which in (_TABLE, _NAME))
-    return b" ".join(named).decode(errors="replace")
 
 
 def _native_xdp() -> set[int] | None:
@@ -150,31 +135,6 @@ def _native_xdp() -> set[int] | None:
 def _driver(any_socket: socket.socket, name: str) -> str:
     """What ethtool calls the driver, "" where it does not tell."""
     with suppress(OSError):
-        told = _ethtool(any_socket, name, struct.pack("=I", _DRIVER).ljust(196, b"\0"))
+        told = ethtool(any_socket, name, struct.pack("=I", _DRIVER).ljust(196, b"\0"))
         return told[4:36].partition(b"\0")[0].decode(errors="replace")
     return ""
-
-
-def features_on(any_socket: socket.socket, name: str) -> set[str]:
-    """Names of the features that are on, none where the driver tells none."""
-    with suppress(OSError):
-        asked = struct.pack("=IIQI", _STRING_COUNTS, 0, 1 << _FEATURE_NAMES, 0)
-        (count,) = struct.unpack_from("=I", _ethtool(any_socket, name, asked), 16)
-        asked = struct.pack("=III", _STRINGS, _FEATURE_NAMES, count) + bytes(32 * count)
-        names = _ethtool(any_socket, name, asked)[12:]
-        words = (count + 31) // 32
-        told = _ethtool(any_socket, name, struct.pack("=II", _FEATURES, words) + bytes(16 * words))
-        return {
-            names[32 * at : 32 * at + 32].partition(b"\0")[0].decode(errors="replace")
-            for at in range(count)
-            if struct.unpack_from("=I", told, 8 + 16 * (at // 32) + 8)[0] >> at % 32 & 1
-        }
-    return set()
-
-
-def _ethtool(any_socket: socket.socket, name: str, asked: bytes) -> bytes:
-    """What the driver answers in the place of the question; OSError when it does not."""
-    memory = array.array("B", asked)
-    request = struct.pack("16sP16x", name.encode()[:15], memory.buffer_info()[0])
-    fcntl.ioctl(any_socket, _SIOCETHTOOL, request)
-    return memory.tobytes()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fortress.devices.policy import DeviceRule, Policy
+from fortress.kernel.offloads import Flowtable
 from fortress.respond.block import Standing
 
 
@@ -170,4 +171,5 @@ class GuardStatus:
     restored: int
     missed_events: int
     troubles: tuple[str, ...] = ()
+    flowtables: tuple[Flowtable, ...] = ()  # of this namespace: what they serve may pass unseen
     confined: tuple[str, ...] = field(default_factory=tuple)

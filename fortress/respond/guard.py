@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fortress.errors import GuardError
+from fortress.kernel.offloads import flowtables_if_any
 from fortress.respond.answers import (
     Explanation,
     FeedLoaded,
@@ -235,6 +236,7 @@ class Guard:
             "restored": self.restored,
             "missed_events": 0,
             "troubles": tuple(troubles),
+            "flowtables": flowtables_if_any(),
         }
         return GuardStatus(**{**known, **more})  # type: ignore[arg-type]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fortress_core import open_xdp_port
 
-from fortress.cli.doctor_ports import Link, features_on, hidden, links, offloaded, ports
-from fortress.kernel.netlink import attribute
+from fortress.cli.doctor_ports import Link, hidden, links, ports
+from fortress.kernel.offloads import features_on
 from tests.e2e.command import FORTRESS, environment
 from tests.need import need
 from tests.net.namespace import Namespace, new_namespace
@@ -45,13 +45,6 @@ def test_features_of_the_driver_are_read_by_name(lan: Namespace) -> None:
         subprocess.run(lan.command(*words), check=True, capture_output=True)
         with lan.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
             assert ("rx-gro-list" in features_on(any_socket, "lan")) == (word == "on")
-
-
-@pytest.mark.parametrize(("flags", "told"), [(1, "home fast"), (3, "home fast"), (2, ""), (0, "")])
-def test_only_a_flowtable_that_the_hardware_serves_hides_packets(flags: int, told: str) -> None:
-    payload = bytes(4) + attribute(1, b"home\0") + attribute(2, b"fast\0")
-    payload += attribute(7, flags.to_bytes(4, "big"))
-    assert offloaded(memoryview(payload)) == told
 
 
 def test_a_kernel_without_flowtables_hides_nothing(lan: Namespace) -> None:

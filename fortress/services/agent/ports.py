@@ -7,10 +7,12 @@ time, so a thread does it, and the loop puts what it brings into the stream.
 
 from __future__ import annotations
 
+import fcntl
 import queue
 import socket
+import struct
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -25,6 +27,7 @@ from fortress_core import (
     open_port,
     open_xdp_port,
     ring_share,
+    xdp_refusal,
 )
 from fortress_core.af_xdp import FRAMES_LEAST
 
@@ -34,6 +37,7 @@ from fortress.respond.client import GuardClient, PortGrant
 LOOK_S = 1.0  # how often it is looked whether an interface has come back
 GUARD_WAIT_S = 5.0
 _CAP_NET_RAW = 13
+_SIOCGIFFLAGS, _UP_AND_RUNNING = 0x8913, 0x1 | 0x40
 _IS_HERE = "it is back"
 
 Opener = Literal["guard", "own"]
@@ -195,14 +199,16 @@ class Mirror(Ports):
     def __init__(
         self, choice: Choice, interfaces: Sequence[str], ring_bytes: int, guard: Path | None
     ) -> None:
-        why = f"AF_XDP was asked for: the mirror port's frames come here alone; {choice.why}"
+        why = f"AF_XDP: the mirror port's frames come here alone; {choice.why}"
         super().__init__(Choice(choice.opener, why), interfaces, ring_bytes, guard)
         self._ring_bytes = ring_bytes
         self._xdp: XdpPort | None = None
 
     def open_mirror(self) -> XdpPort:
-        """The port; CaptureError says why there is none."""
+        """The port, the same one when it is open; CaptureError says why there is none."""
         (name,) = self.interfaces
+        if self._xdp is not None:
+            return self._xdp
         try:
             self._xdp = self._opened_mirror(name)
         except (PortError, FortressError) as error:
@@ -228,3 +234,52 @@ class Mirror(Ports):
         super().close()
         if self._xdp is not None:
             self._xdp.close()
+
+
+def ports_for(
+    source: Literal["auto", "packet", "af_xdp"],
+    interfaces: Sequence[str],
+    ring_bytes: int,
+    guard: Path | None,
+) -> Ports:
+    """What watches the interfaces, its choice with the reason; CaptureError as of `choose`.
+
+    `auto` takes AF_XDP for a mirror port where that can be had, and packet rings else: on a port
+    that the kernel works with AF_XDP would take its frames away.
+    """
+    choice = choose(guard)
+    if source == "af_xdp":
+        asked = Choice(choice.opener, f"as was asked for; {choice.why}")
+        return Mirror(asked, interfaces, ring_bytes, guard)
+    if source == "packet":
+        asked = Choice(choice.opener, f"a packet ring, as was asked for; {choice.why}")
+        return Ports(asked, interfaces, ring_bytes, guard)
+    why = no_mirror(interfaces)
+    if not why:
+        mirror = Mirror(choice, interfaces, ring_bytes, guard)
+        try:
+            mirror.open_mirror()
+            return mirror
+        except CaptureError as error:
+            mirror.close()
+            why = f"it looks like a mirror port, but there is no AF_XDP: {error}"
+    return Ports(Choice(choice.opener, f"a packet ring: {why}; {choice.why}"), interfaces,
+                 ring_bytes, guard)  # fmt: skip
+
+
+def no_mirror(interfaces: Sequence[str]) -> str:
+    """Why these are no mirror port, "" when they are one.
+
+    An interface without an address may be one that is about to get it: it must be up and have a
+    carrier, for then IPv6 has given it one unless somebody has switched that off.
+    """
+    if len(interfaces) > 1:
+        return "several interfaces are watched together"
+    (name,) = interfaces
+    flags = 0
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("16sh14x", name.encode()[:15], 0)
+        flags = struct.unpack_from("=H", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request), 16)[0]
+    if flags & _UP_AND_RUNNING != _UP_AND_RUNNING:
+        return f"{name} is not up, or has no carrier"
+    return xdp_refusal(name)

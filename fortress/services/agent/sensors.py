@@ -42,16 +42,20 @@ class Sensors:
                 told.append(_notice(ns, row))
         return told
 
-    def port_row(self, ns: int, name: str, state: PortState, why: str) -> SensorRow:
-        """An interface; `name` is the one it was asked for by, `why` it cannot be opened again."""
+    def port_row(
+        self, ns: int, name: str, state: PortState, *, why: str = "", hidden: str = ""
+    ) -> SensorRow:
+        """An interface; `name` is the one it was asked for by, `why` it cannot be opened again,
+        `hidden` says why packets pass by it unseen.
+        """
         packets, before = state.packets, self._packets.get(name, 0)
         self._packets[name] = packets
         last_ns = next((row.last_ns for row in self.rows if row.name == name), 0)
-        reason = state.reason if state.alive else (why or state.reason)
+        reason = (hidden or state.reason) if state.alive else (why or state.reason)
         return SensorRow(
             name=name,
             kind="capture",
-            state="live" if state.alive else "stale",
+            state="live" if state.alive and not hidden else "stale",
             reason=reason,
             last_ns=ns if packets > before else last_ns,
             facts={"packets": packets, "drops": state.drops, "ifindex": state.ifindex},
