@@ -74,7 +74,7 @@ def run(
     """
     started_s = time.monotonic()
     models = Models(settings)
-    pipeline = _pipeline(settings, models)
+    pipeline = models.pipeline(PipelineSettings(settings.qsecbit, settings.detectors))
     found, missed = openable(replay.paths)
     replay = dataclasses.replace(replay, paths=tuple(found))
     with _stream(replay, settings, pipeline) as stream:
@@ -192,12 +192,6 @@ class _Loop:
 
     def _lost(self) -> int:
         return self._intervals.lost + self._flows.lost + self._packets.lost
-
-
-def _pipeline(settings: config.Settings, models: Models) -> Pipeline:
-    pipeline = Pipeline(PipelineSettings(settings.qsecbit, settings.detectors), models.flow)
-    pipeline.shadow(models.is_shadowed)
-    return pipeline
 
 
 @contextmanager

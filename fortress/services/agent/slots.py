@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Places for models: what the pipeline holds on to while one version takes another's place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from fortress.features.inside import Inside
+from fortress.features.windows import REPLAY_SECRET
+from fortress.inference import FlowClassifier, ModelEntry
+from fortress.inference.drift import DriftMonitor
+from fortress.inference.flow_classifier import Classification
+from fortress.inference.threat_sequence import Stages, ThreatSequence
+
+
+class Slot(Protocol):
+    """A place for the versions of one model."""
+
+    entry: ModelEntry
+    monitor: DriftMonitor
+
+    def replace(self, entry: ModelEntry) -> None:
+        """Go on with another version, once it is open and warm. Raises ModelRejected; nothing has
+        changed then.
+        """
+
+
+class FlowSlot:
+    """The flow classifier in use."""
+
+    def __init__(self, entry: ModelEntry) -> None:
+        """Open it. Raises ModelRejected."""
+        self.replace(entry)
+
+    def replace(self, entry: ModelEntry) -> None:
+        """Go on with another version."""
+        monitor = DriftMonitor(entry.recipe)
+        self._model = FlowClassifier(entry, monitor.observe)
+        self.entry, self.monitor = entry, monitor
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The flow columns it reads: the same for every version that fits this program."""
+        return self._model.columns
+
+    def classify(self, flows: Mapping[str, Any]) -> Classification:
+        """The opinion of the version in use."""
+        return self._model.classify(flows)
+
+
+class StageSlot:
+    """The sequence model in use; another version begins without a memory of originators, for the
+    state of one network means nothing to another one.
+    """
+
+    def __init__(self, entry: ModelEntry) -> None:
+        """Open it. Raises ModelRejected."""
+        self._secret, self._inside = REPLAY_SECRET, None
+        self.replace(entry)
+
+    _inside: Inside | None
+
+    def replace(self, entry: ModelEntry) -> None:
+        """Go on with another version."""
+        monitor = DriftMonitor(entry.recipe)
+        model = ThreatSequence(entry, monitor.observe)
+        model.begin(self._secret)
+        model.take_side(self._inside)
+        self._model, self.entry, self.monitor = model, entry, monitor
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The flow columns it reads."""
+        return self._model.columns
+
+    def observe(self, tick_ns: int, flows: Mapping[str, Any]) -> Stages:
+        """What the flows that ended say of their originators."""
+        return self._model.observe(tick_ns, flows)
+
+    def begin(self, secret: int) -> None:
+        """Forgets every originator; keys are made with this secret from now on."""
+        self._secret = secret
+        self._model.begin(secret)
+
+    def take_side(self, inside: Inside | None) -> None:
+        """Says which addresses are on our side."""
+        self._inside = inside
+        self._model.take_side(inside)
+
+    def clear(self) -> None:
+        """Forgets every originator."""
+        self._model.clear()
