@@ -4,9 +4,12 @@ import subprocess
 
 from tests.need import ROOT, need
 
-SHORT = (  # a program of each kind is taken and works; a ring, nft and a block
+SHORT = (  # a program of each kind is taken and works; a ring, a mirror port, conntrack, a block
     "tests/bpf/test_gate_table.py",
+    "tests/bpf/test_gate_attached.py::test_a_veth_keeps_its_super_frames_where_the_kernel_takes_them_whole",
     "tests/bpf/test_tap.py",
+    "tests/net/test_af_xdp.py::test_frames_are_the_rows_of_a_file_with_the_same_frames",
+    "tests/net/test_nat_state.py::test_a_connection_that_ends_is_forgotten",
     "tests/net/test_live_frames.py::test_a_ring_gives_the_rows_that_a_recorded_file_gives",
     "tests/net/test_guard_elements.py::test_netlink_and_text_leave_the_same_elements",
 )
