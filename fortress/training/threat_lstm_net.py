@@ -27,6 +27,7 @@ from fortress.training.threat_lstm_data import STAGES, UNKNOWN
 WIDTH, HIDDEN, CLASSES = len(FEATURES), 64, len(STAGES)
 _FORETELLING = 2.0  # weight of the next step's error beside that of the stage
 _FORGOTTEN = 0.3  # share of what an LSTM's state says that a stage is learnt without
+_HELD_BACK = 0.02  # how much scale and shift are held back to 1 and 0
 _BLUR = 0.04  # standard deviation of what is added to sizes, counts and times in learning
 _BLURRED = [index for index, feature in enumerate(FEATURES) if "log2" in feature.meaning]
 Tell = Callable[[str, float], None]
@@ -147,6 +148,7 @@ def learn(
         if checkpoint is not None:
             _save(checkpoint, net, optimizer, state)
     net.load_state_dict(state.kept)
+    _level(net.eval(), judged)
     return Learnt(net.eval(), state.epoch, state.best, spent)
 
 
@@ -272,6 +274,44 @@ def _held_out(net: ThreatNet, judged: Sequence[Steps]) -> float:
         ]
     net.train()
     return float(np.mean(losses)) if losses else 0.0
+
+
+def _level(net: ThreatNet, judged: Sequence[Steps]) -> None:
+    """Scales and shifts the stage's logits, so that a score means much the same in every network:
+    logistic regression of attack or none on the sequences that decided when to stop (Platt 1999),
+    where attacks and calm weigh alike.
+    """
+    logits, stages = [], []
+    with torch.no_grad():
+        for one in judged:
+            known = torch.from_numpy(one.stage != UNKNOWN)
+            stage, _ = net.every_step(torch.from_numpy(one.steps).unsqueeze(0))
+            some = stage[0][known]
+            logits.append(torch.logsumexp(some[:, 1:], 1) - some[:, 0])
+            stages.append(torch.from_numpy(one.stage > 0)[known])
+    score, attack = torch.cat(logits), torch.cat(stages)
+    if not attack.any() or attack.all():
+        return
+    weight = torch.where(attack, 0.5 / attack.sum(), 0.5 / (~attack).sum())
+    fit = torch.tensor([1.0, 0.0], requires_grad=True)
+    optimizer = torch.optim.LBFGS([fit], max_iter=100)
+
+    def error() -> Tensor:
+        optimizer.zero_grad()
+        target = attack.float()
+        told = nn.functional.binary_cross_entropy_with_logits(
+            score * fit[0] + fit[1], target, weight, reduction="sum"
+        )
+        told = told + _HELD_BACK * ((fit[0] - 1) ** 2 + fit[1] ** 2)
+        told.backward()  # type: ignore[no-untyped-call]
+        return told
+
+    optimizer.step(error)  # type: ignore[no-untyped-call]
+    scale, shift = (float(value) for value in fit.detach())
+    with torch.no_grad():
+        net.stage.weight.mul_(max(scale, 0.1))
+        net.stage.bias.mul_(max(scale, 0.1))
+        net.stage.bias[0] -= shift
 
 
 def _left(used: float, share: float, settings: Settings) -> int:
