@@ -352,9 +352,9 @@ def test_a_small_flow_budget_has_an_effect(attack_day: Path, tmp_path: Path) -> 
     assert fortress("replay", attack_day, "--json", state=tmp_path).stats["evictions"] == 0
 
 
-@pytest.mark.parametrize("timeout", ["IDLE", "ACTIVE"])
+@pytest.mark.parametrize("timeout", ["IDLE_TIMEOUT_S", "ACTIVE_TIMEOUT_S"])
 def test_a_shorter_timeout_has_an_effect(attack_day: Path, tmp_path: Path, timeout: str) -> None:
-    short = {f"FORTRESS_FLOWS__{timeout}_TIMEOUT_S": "1"}
+    short = {f"FORTRESS_FLOWS__{timeout}": "1"}
     many = fortress("replay", attack_day, "--json", state=tmp_path, env=short).stats["flows"]
     assert many > fortress("replay", attack_day, "--json", state=tmp_path).stats["flows"]
 

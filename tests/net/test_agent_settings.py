@@ -128,3 +128,18 @@ def test_the_token_lies_in_its_file_and_opens_the_port(lan: Site) -> None:
         for word, status in ((token, 200), ("x" * 43, 401)):
             answer = ask("127.0.0.1:9099", "/reload", "POST", Authorization=f"Bearer {word}")
             assert answer.status == status
+
+
+def test_files_databases_and_sockets_lie_where_the_file_says(lan: Site) -> None:
+    lan.config = (
+        '[eve]\npath = "said/lines.json"\n[store]\nurl = "sqlite:///facts.db"\n'
+        f'[energy]\nsource = "rapl"\nsocket = "{lan.folder / "watts.sock"}"\n'
+    )
+    (lan.folder / "state" / "said").mkdir(parents=True)
+    agent = lan.start()
+    assert lan.socket.is_socket(), "control.socket, which every agent of these tests is given"
+    assert str(lan.folder / "watts.sock") in lan.sensor("energy")["reason"]
+    lan.stop(agent)
+    assert (lan.folder / "state" / "said" / "lines.json").read_text()
+    assert (lan.folder / "state" / "facts.db").exists()
+    assert not (lan.folder / "state" / "eve.json").exists()

@@ -19,6 +19,7 @@ from fortress.sinks.eve import EveFile
 from fortress.sinks.store import StoreSink
 from fortress.sinks.stream import LineStream
 from fortress.store import Store
+from fortress.verdict import Notice
 
 KINDS = {
     "alert": "Finding",
@@ -194,3 +195,16 @@ def test_a_run_without_its_stats_has_failed(tmp_path: Path) -> None:
     StoreSink(Store(url), ["x.pcap"], "0", batch_events=10).close()
     with Store(url) as store:
         assert [run.status for run in store.runs()] == ["failed"]
+
+
+@pytest.mark.parametrize(("batch_events", "written"), [(2, 2), (4, 0)])
+def test_so_many_events_are_written_in_one_transaction(
+    tmp_path: Path, batch_events: int, written: int
+) -> None:
+    url = f"sqlite:///{tmp_path}/s.sqlite"
+    sink = StoreSink(Store(url), ["x.pcap"], "0", batch_events=batch_events)
+    for number in range(3):
+        sink.apply(event(Notice(number, "sensor", "one of three"), "monitor"))
+    with Store(url) as store:
+        assert len(store.notices(store.runs()[0].id)) == written
+    sink.close()
