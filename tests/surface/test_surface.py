@@ -443,3 +443,26 @@ def test_stopping_does_not_wait_for_readers_of_events(tmp_path: Path) -> None:
         began = time.monotonic()
     assert time.monotonic() - began < 10
     over.close()
+
+
+def test_models_are_promoted_and_rolled_back_with_the_token_alone(agent: Served) -> None:
+    body = {"name": "flow-classifier", "version": "1.1.0"}
+    assert ask(agent.tcp, "/models/promote", "POST", body).status == 401
+    bearing = {"Authorization": bearer(agent.token)}
+    done = ask(agent.tcp, "/models/promote", "POST", body, **bearing)
+    assert (done.status, done.json["message"]) == (200, "flow-classifier 1.1.0 is in use")
+    back = ask(agent.unix, "/models/rollback", "POST", {"name": "flow-classifier"})
+    assert (back.status, back.json["done"]) == (200, True)
+    assert agent.asked.said == ["promote flow-classifier 1.1.0", "rollback flow-classifier"]
+    refused = ask(agent.unix, "/models/promote", "POST", body | {"version": "9.9.9"})
+    assert (refused.status, refused.json["detail"]) == (409, "flow-classifier: no such version")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"name": 3}, {"name": ""}, {"name": "x" * 65}, {"name": "a", "more": "b"}]
+)
+def test_a_request_about_a_model_that_says_something_else_is_refused(
+    agent: Served, body: dict[str, object]
+) -> None:
+    refused = ask(agent.unix, "/models/rollback", "POST", body)
+    assert (refused.status, agent.asked.said) == (400, [])
