@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fortress.cli.check import Check
 from fortress.errors import InputError
+from fortress.kernel.capabilities import CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON, held
 
 if TYPE_CHECKING:
     from fortress.config import Settings
@@ -32,10 +33,13 @@ def kernel(_: Settings) -> Check:
 
 def capabilities(_: Settings) -> Check:
     """Those of what Fortress uses that this process has."""
-    wanted = {"NET_ADMIN": 12, "NET_RAW": 13, "BPF": 39, "PERFMON": 38}
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    held = int(next(line.split()[1] for line in lines if line.startswith("CapEff:")), 16)
-    names = [name for name, bit in wanted.items() if held >> bit & 1]
+    wanted = {
+        "NET_ADMIN": CAP_NET_ADMIN,
+        "NET_RAW": CAP_NET_RAW,
+        "BPF": CAP_BPF,
+        "PERFMON": CAP_PERFMON,
+    }
+    names = [name for name, bit in wanted.items() if bit in held()]
     if not names:
         return Check("capabilities", "note", "none: the guard has what the agent needs")
     return Check("capabilities", "ok", f"CAP_{', CAP_'.join(names)}")

@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from fortress.errors import GuardError
+from fortress.kernel.capabilities import CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON, held
 
-CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON = 12, 13, 39, 38
 KEPT = (CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF)
 
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 23, 24, 38, 47
@@ -45,8 +45,8 @@ def confine(writable: Iterable[Path]) -> tuple[str, ...]:
 
     GuardError when a capability that the guard needs is not there to be kept.
     """
-    held = _permitted()
-    missing = [name for name, bit in _NAMES.items() if bit in KEPT and not held >> bit & 1]
+    permitted = held("Prm")
+    missing = [name for name, bit in _NAMES.items() if bit in KEPT and bit not in permitted]
     if missing:
         raise GuardError(
             f"the guard needs {', '.join(missing)}",
@@ -61,8 +61,7 @@ def confine(writable: Iterable[Path]) -> tuple[str, ...]:
             with suppress(PermissionError):  # without CAP_SETPCAP; no_new_privs makes it idle
                 _prctl(_PR_CAPBSET_DROP, bit)
     _prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL)
-    loading = held & 1 << CAP_PERFMON
-    _set_capabilities(sum(1 << bit for bit in KEPT) | loading)
+    _set_capabilities(sum(1 << bit for bit in (*KEPT, CAP_PERFMON) if bit in permitted))
     return (*told, *(name for name, bit in _NAMES.items() if bit in KEPT))
 
 
@@ -84,13 +83,6 @@ def settle() -> None:
 
 
 _NAMES = {"CAP_NET_ADMIN": CAP_NET_ADMIN, "CAP_NET_RAW": CAP_NET_RAW, "CAP_BPF": CAP_BPF}
-
-
-def _permitted() -> int:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("CapPrm:"):
-            return int(line.split()[1], 16)
-    return 0
 
 
 def _set_capabilities(mask: int) -> None:

@@ -32,11 +32,11 @@ from fortress_core import (
 from fortress_core.af_xdp import FRAMES_LEAST
 
 from fortress.errors import FortressError, GuardError, InputError
+from fortress.kernel.capabilities import CAP_NET_RAW, held
 from fortress.respond.client import GuardClient, PortGrant
 
 LOOK_S = 1.0  # how often it is looked whether an interface has come back
 GUARD_WAIT_S = 5.0
-_CAP_NET_RAW = 13
 _SIOCGIFFLAGS, _UP_AND_RUNNING = 0x8913, 0x1 | 0x40
 _IS_HERE = "it is back"
 
@@ -76,10 +76,7 @@ def choose(guard: Path | None) -> Choice:
 
 def may_open() -> bool:
     """Whether this process has CAP_NET_RAW."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> _CAP_NET_RAW & 1)
-    return False
+    return CAP_NET_RAW in held()
 
 
 class Ports:
