@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys of an installation (Ed25519) and the signatures that they make and check.
 
-libsodium does the arithmetic, by PyNaCl (decision 0012).
+libsodium does the arithmetic, by PyNaCl (decision 0016).
 """
 
 from __future__ import annotations
