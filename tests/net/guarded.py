@@ -25,13 +25,14 @@ CAMERA_MAC = "02:00:5e:00:77:66"
 LAPTOP6, STRANGER6, STRANGER6_SITE = "2001:db8:77::20", "2001:db8:51::66", "2001:db8:51::/64"
 GATEWAY6_LAN, GATEWAY6_WAN = "2001:db8:77::1", "2001:db8:51::1"
 WAIT_S = 10.0
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))  # more where all is slow: tests/vm
 
 
 def until(true: Callable[[], object], within_s: float = WAIT_S) -> None:
-    """Return when it is true; AssertionError when it is not within the time."""
-    end_s = time.monotonic() + within_s
+    """Return when it is true; AssertionError when it is not within the time (times PATIENCE)."""
+    end_s = time.monotonic() + within_s * PATIENCE
     while not true():
-        assert time.monotonic() < end_s, f"not so within {within_s:g} s"
+        assert time.monotonic() < end_s, f"not so within {within_s * PATIENCE:g} s"
         time.sleep(0.02)
 
 

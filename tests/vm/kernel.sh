@@ -44,6 +44,7 @@ mkdir -p "$out"
 {
     printf 'CHECKOUT=%q\nMODULES=%q\n' "$checkout" "$kernel/lib/modules"
     printf 'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n'
+    printf 'export TEST_PATIENCE=6\n' # without hardware help all takes that much longer, and more
     for name in "${!FORTRESS_@}" "${!CI@}"; do printf 'export %s=%q\n' "$name" "${!name}"; done
     printf 'run() {'
     printf ' %q' "$@"
