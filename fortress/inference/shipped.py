@@ -15,7 +15,8 @@ from fortress.inference.statement import list_files
 
 PINS = {
     "flow-classifier": "483b98555f8a798ebcf7d6122d03fbe6dfd4da19536df9d9de00fd50cb5596f8",
-    "threat-lstm": "cc6aa4c6e15c9aa662ddc7f02dbf35e4ff65acb677b6a2f54a6816f323b0e3b8",
+    "host-anomaly": "cc23c905a17b80ed8c06f912237a101df34f9a25f44dfffed64dc713840c3c47",
+    "threat-lstm": "4330cecd648063410520fc091d02c435d3c4624281bbfe3d05f189f7cbf3226f",
 }
 
 

@@ -161,12 +161,27 @@ def _recipe(found: Findings, *tables: Sequence[float]) -> dict[str, Any]:
             "packages": {name: version(name) for name in _PACKAGES},
         },
         "metrics": {
+            "held_out": held_out_figures(found.held_out, found.corpus.digest),
             "unseen_units": _metrics(found.held_out),
             "other_origins": {name: _metrics(worth) for name, worth in found.origins.items()},
             "parity_max_difference": found.graphs.difference,
             "int8_agreement": found.int8_agreement,
         },
         "own": {"graphs": graphs, "prior": judge.PRIOR},
+    }
+
+
+def held_out_figures(worth: judge.Worth, data: str) -> dict[str, Any]:
+    """What two versions are compared by when one is published (docs/models.md)."""
+    steps, hosts = worth.false_steps, worth.false_originators
+    return {
+        "data_sha256": data,
+        "main": "recall",
+        "higher": {"recall": [round(value, 4) for value in judge.mean_recall(worth)]},
+        "lower": {
+            "false_steps": [round(v, 6) for v in (steps.value, *worth.false_steps_bootstrap)],
+            "false_originators": [round(v, 6) for v in (hosts.value, *hosts.interval)],
+        },
     }
 
 

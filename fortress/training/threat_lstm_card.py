@@ -44,9 +44,10 @@ def _head(found: Findings) -> str:
     return f"""# {found.name} {found.version}
 
 Follows each originator's flows in order of time and says after each at which stage of an attack it
-is ({", ".join(STAGES[1:])}), and how much the flow surprises. One LSTM of {HIDDEN} units over
-{len(FEATURES)} features, its state carried from flow to flow. Written by `fortress model train
-{found.name}`; every number here comes from that run.
+is ({", ".join(STAGES[1:])}), and how
+much the flow surprises. One LSTM of {HIDDEN} units over {len(FEATURES)} features, its state carried
+from flow to flow. Written by `fortress model train {found.name}`; every number here comes from that
+run.
 
 A step is a flow that ended; of an originator's flows of {SPAN_S} s the first {FIRST_IN_SPAN} and
 those whose number is a power of two. The *risk* is a calibrated probability where

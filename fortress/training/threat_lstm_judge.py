@@ -267,6 +267,20 @@ def worth(outcome: Outcome, threshold: npt.NDArray[np.float32] | float) -> Worth
     )
 
 
+def mean_recall(worth: Worth) -> tuple[float, float, float]:
+    """The mean over stages of the mean over units, and its 95 % interval by drawing units anew."""
+    shares: dict[str, list[float]] = {}
+    for name, rate in worth.by_unit.items():
+        shares.setdefault(name.split(":")[0], []).append(rate.value)
+    chance = np.random.default_rng(SEED)
+    drawn = [
+        chance.choice(np.array(units), (2000, len(units))).mean(axis=1) for units in shares.values()
+    ]
+    low, high = np.percentile(np.mean(drawn, axis=0), (2.5, 97.5)) if drawn else (0.0, 1.0)
+    value = float(np.mean([np.mean(units) for units in shares.values()])) if shares else 0.0
+    return value, float(low), float(high)
+
+
 def _calm_sequences(outcome: Outcome) -> npt.NDArray[np.intp]:
     """Numbers of the sequences that hold no attack."""
     everyone = np.unique(outcome.sequence)

@@ -15,7 +15,7 @@ import torch
 from fortress.errors import InputError
 from fortress.training import threat_lstm_judge as judge
 from fortress.training import threat_lstm_logs
-from fortress.training.threat_lstm import export_threat_lstm
+from fortress.training.threat_lstm import export_threat_lstm, held_out_figures
 from fortress.training.threat_lstm_cut import LONGEST, compose, cut, learnable
 from fortress.training.threat_lstm_data import (
     STAGES,
@@ -184,6 +184,10 @@ def test_the_threshold_lets_almost_no_calm_originator_be_suspicious() -> None:
     assert (worth.false_originators.hits, worth.false_originators.total) == (0, 5)
     assert worth.recall == {"reconnaissance": 1.0}
     assert worth.false_steps.hits == 10
+    assert judge.mean_recall(worth) == (1.0, 1.0, 1.0)
+    figures = held_out_figures(worth, "ab")
+    assert figures["higher"]["recall"] == [1.0, 1.0, 1.0]
+    assert figures["lower"]["false_originators"][0] == 0
 
 
 def test_a_risk_rises_with_the_score_and_surprise_is_a_share() -> None:
