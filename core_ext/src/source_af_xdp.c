@@ -4,22 +4,19 @@
  * never sees these frames: for mirror ports alone.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "capture_clock.h"
 #include "fx/error.h"
 #include "fx/parse_link.h"
 #include "fx/source.h"
 #include "fx/xsk_stamp.h"
+#include "source_live.h"
 #include "xsk_queue.h"
 
 enum {
 	QUEUES_MAX = 64,
-	WAIT_MS = 20,
 	SLACK_NS =
 		5000000, /* a frame is stamped, and then its driver goes on for so long at most */
 	LOOK_NS = 500000000
@@ -35,13 +32,10 @@ struct xdp_source {
 	struct fx_capture_clock clock;
 	struct fx_xsk_queue *queues;
 	int count;
-	int stop_fd;
-	int is_stopping;
-	int64_t stopped_ns; /* what came until then is still handed out */
+	struct fx_live live;
 	int64_t looked_ns;
 	int out_count;
 	struct taken out[FX_BLOCK_FRAMES]; /* handed out: places to be given back */
-	struct pollfd polls[QUEUES_MAX + 1];
 };
 
 static void give_all_back(struct xdp_source *source)
@@ -88,7 +82,7 @@ static int take_frames(struct xdp_source *source, struct fx_frame *frames, int c
 		for (int i = 0; i < source->count; i++) {
 			struct fx_xsk_queue *q = &source->queues[i];
 
-			if (q->ready && q->head_ns <= source->stopped_ns &&
+			if (q->ready && q->head_ns <= source->live.stopped_ns &&
 			    (!oldest || q->head_ns < oldest->head_ns))
 				oldest = q;
 		}
@@ -118,17 +112,18 @@ static int take_frames(struct xdp_source *source, struct fx_frame *frames, int c
 
 static int wait_for_frames(struct xdp_source *source)
 {
-	int count = source->count;
+	int code;
 
-	for (int i = 0; i < count; i++)
-		source->polls[i].fd = source->queues[i].state.alive ? source->queues[i].port.fd :
-								      -1;
-	if (poll(source->polls, (nfds_t)count + 1, WAIT_MS) < 0 && errno != EINTR)
-		return fx_fail(-errno, "cannot wait for frames: %s", strerror(errno));
-	for (int i = 0; i < count; i++)
-		if (source->polls[i].fd >= 0 && source->polls[i].revents & ~POLLIN)
+	for (int i = 0; i < source->count; i++) {
+		const struct fx_xsk_queue *q = &source->queues[i];
+
+		source->live.polls[i].fd = q->state.alive ? q->port.fd : -1;
+	}
+	code = fx_live_wait(&source->live, "frames");
+	for (int i = 0; code == 0 && i < source->count; i++)
+		if (fx_live_is_odd(&source->live, i))
 			fx_xsk_look(&source->queues[i]);
-	return 0;
+	return code;
 }
 
 static int source_next(fx_source *base, struct fx_frame *frames, int capacity)
@@ -151,15 +146,13 @@ static int source_next(fx_source *base, struct fx_frame *frames, int capacity)
 			base->stamps_minus_monotonic_ns = source->clock.offset_ns;
 			return FX_SOURCE_CLOCK_STEP;
 		}
-		if (__atomic_load_n(&source->is_stopping, __ATOMIC_ACQUIRE) &&
-		    source->stopped_ns == INT64_MAX)
-			source->stopped_ns = source->clock.now_ns;
+		fx_live_look(&source->live, source->clock.now_ns);
 		count = take_frames(source, frames, capacity);
 		if (count)
 			return count;
 		if (source->out_count) /* nothing of it was whole */
 			give_all_back(source);
-		if (source->stopped_ns != INT64_MAX)
+		if (source->live.stopped_ns != INT64_MAX)
 			return 0;
 		if (waited)
 			break;
@@ -182,21 +175,9 @@ static void source_stats(const fx_source *base, struct fx_source_stats *out)
 	}
 }
 
-static int source_damages(const fx_source *base, const fx_damage **out)
-{
-	(void)base;
-	*out = NULL;
-	return 0;
-}
-
 static void source_stop(fx_source *base)
 {
-	struct xdp_source *source = (struct xdp_source *)base;
-	const uint64_t one = 1;
-
-	__atomic_store_n(&source->is_stopping, 1, __ATOMIC_RELEASE);
-	if (write(source->stop_fd, &one, sizeof(one)) < 0)
-		return; /* it counts to 2^64: the reader has enough to wake up for */
+	fx_live_stop(&((struct xdp_source *)base)->live);
 }
 
 static int source_ports(fx_source *base, fx_port_state *out, int capacity)
@@ -216,8 +197,7 @@ static void source_close(fx_source *base)
 
 	for (int i = 0; source->queues && i < source->count; i++)
 		fx_xsk_unmap(&source->queues[i]);
-	if (source->stop_fd >= 0)
-		close(source->stop_fd);
+	fx_live_close(&source->live);
 	free(source->queues);
 	free(source);
 }
@@ -226,7 +206,6 @@ static const struct fx_source_ops xdp_ops = {
 	.name = "af_xdp",
 	.next = source_next,
 	.stats = source_stats,
-	.damages = source_damages,
 	.close = source_close,
 	.stop = source_stop,
 	.ports = source_ports,
@@ -242,10 +221,8 @@ int fx_source_open_xsk(const fx_xsk_port *ports, int count, fx_source **out)
 	if (!source)
 		return fx_fail(-ENOMEM, "no memory for the source");
 	source->base.ops = &xdp_ops;
-	source->stopped_ns = INT64_MAX;
 	source->queues = calloc((size_t)count, sizeof(*source->queues));
-	source->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!source->queues || source->stop_fd < 0) {
+	if (fx_live_open(&source->live, count) < 0 || !source->queues) {
 		source_close(&source->base);
 		return fx_fail(-ENOMEM, "no memory for the source");
 	}
@@ -254,14 +231,12 @@ int fx_source_open_xsk(const fx_xsk_port *ports, int count, fx_source **out)
 
 		source->count++;
 		source->queues[i].port.fd = source->queues[i].port.look_fd = -1;
-		source->polls[i].events = POLLIN;
 		code = fx_xsk_map(&ports[i], &source->queues[i]);
 		if (code < 0) {
 			source_close(&source->base);
 			return code;
 		}
 	}
-	source->polls[count] = (struct pollfd){ .fd = source->stop_fd, .events = POLLIN };
 	fx_capture_clock_start(&source->clock, fx_clock_read, NULL);
 	source->base.stamps_minus_monotonic_ns = source->clock.offset_ns;
 	*out = &source->base;

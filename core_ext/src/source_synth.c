@@ -384,13 +384,6 @@ static void synth_stats(const fx_source *base, struct fx_source_stats *out)
 	*out = (struct fx_source_stats){ 0 };
 }
 
-static int synth_damages(const fx_source *base, const fx_damage **out)
-{
-	(void)base;
-	*out = NULL;
-	return 0;
-}
-
 static void synth_close(fx_source *base)
 {
 	free(base);
@@ -400,7 +393,6 @@ static const struct fx_source_ops synth_ops = {
 	.name = "synth",
 	.next = synth_next,
 	.stats = synth_stats,
-	.damages = synth_damages,
 	.close = synth_close,
 };
 

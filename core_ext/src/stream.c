@@ -227,5 +227,6 @@ void fx_stream_sample(fx_stream *s, double share)
 
 int fx_stream_damages(const fx_stream *s, const fx_damage **out)
 {
-	return s->source->ops->damages(s->source, out);
+	*out = NULL;
+	return s->source->ops->damages ? s->source->ops->damages(s->source, out) : 0;
 }

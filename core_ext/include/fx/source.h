@@ -38,7 +38,7 @@ struct fx_source_ops {
 	/* Fills up to `capacity` frames: how many, 0 = end of input, -errno, enum fx_source_pause. */
 	int (*next)(fx_source *source, struct fx_frame *frames, int capacity);
 	void (*stats)(const fx_source *source, struct fx_source_stats *out);
-	int (*damages)(const fx_source *source, const fx_damage **out);
+	int (*damages)(const fx_source *source, const fx_damage **out); /* NULL: there are none */
 	void (*close)(fx_source *source);
 	/* Of live sources; NULL in others. Any thread may call stop(): next() soon says that input is over. */
 	void (*stop)(fx_source *source);
