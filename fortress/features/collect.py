@@ -5,11 +5,14 @@ stream).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
+import fortress_core
 import numpy as np
 import numpy.typing as npt
 from fortress_core import FLOWS, StreamOptions, columns, open_capture
@@ -48,6 +51,11 @@ def collect_flows(paths: Sequence[str | PathLike[str]], names: Iterable[str]) ->
                     parts[name].append(np.array(batch.flows[name]))
         damages = tuple(f"{d.path} at {d.offset}: {d.message}" for d in stream.damages())
     return CollectedFlows({name: _joined(name, part) for name, part in parts.items()}, damages)
+
+
+def core_digest() -> str:
+    """The sha256 of the core's library: another core may see other flows in the same capture."""
+    return hashlib.sha256(Path(fortress_core._native.__file__).read_bytes()).hexdigest()
 
 
 def _joined(name: str, parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:

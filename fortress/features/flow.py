@@ -2,11 +2,11 @@
 """One row of float32 numbers a flow: what the flow classifier sees, in training and at work alike.
 
 A feature is one row of FEATURES: its name, its definition, the flow columns it reads, and how. None
-reads an address, a MAC, a VLAN, the originator's port, a time of day, a TTL, a window, a TCP option,
-a size with headers in it, a rate or a length of time below a second: those tell where a capture was
-taken rather than what a flow does (measured: models/flow-classifier/card.md). Of the responder's
-port only the class of its service is known. A value that does not exist (no reply, no gap) is
-ABSENT, so that the matrix never holds NaN or infinity.
+reads an address, a MAC, a VLAN, the originator's port, a time of day, a TTL, a window, a TCP
+option, a size with headers in it, a rate or a length of time below a second: those tell where a
+capture was taken rather than what a flow does (measured: models/flow-classifier/card.md). Of the
+responder's port only the class of its service is known. A value that does not exist (no reply, no
+gap) is ABSENT, so that the matrix never holds NaN or infinity.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from fortress_core import CONN_STATES
 
 from fortress.features import hll
 from fortress.features.keys import (
@@ -53,7 +54,8 @@ FLOW_COLUMNS = (
 LOGINS = np.array((21, 22, 23, 139, 445, 1433, 3306, 3389, 5432, 5900, 5985), np.uint64)
 NAMES = np.array((53, 853), np.uint64)
 EVERYDAY = np.array((53, 67, 80, 123, 443, 853, 993, 1883, 1900, 5353, 8883), np.uint64)
-_FAILED = np.isin(np.arange(13), (1, 6, 9, 11))  # conn_state S0, REJ, RSTOS0, SH
+STATES = CONN_STATES
+_FAILED = np.isin(STATES, ("S0", "REJ", "RSTOS0", "SH"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,10 @@ FEATURES: tuple[Feature, ...] = (
     Feature("services", "log1p of different protocols and ports it began flows with"),
     Feature("targets", "log1p of different pairs of host and port it began flows with"),
     Feature("clients", "log1p of different hosts that began flows with it"),
+)
+# Features that are never 0 on a device that is active: their medians tell how much it does.
+VOLUMES = tuple(
+    feature.name in ("bytes_up", "bytes_down", "pkts_up", "pkts_down") for feature in FEATURES
 )
 _SUMS = 12  # the first counters: what `Rows.counts` holds, failed_share apart
 _DISTINCT = ("peers", "near_peers", "services", "targets", "clients")
@@ -153,6 +159,7 @@ class Minutes:
             return None
         slots = np.flatnonzero(self.table.last_tick == self._minute)
         distinct = [np.log1p(hll.estimate(part[slots])) for part in self._registers]
+        self._sums[slots] = np.maximum(self._sums[slots], 0)
         sums = np.log1p(self._sums[slots])
         share = self._sums[slots, 2] / np.maximum(self._sums[slots, 0], 1)
         columns = [*sums.T[:3], share.clip(0, 1), *sums.T[3:], *distinct]
@@ -207,7 +214,7 @@ def rows_of_intervals(
     """What the devices did in a tick, from its interval rows."""
     tried = attempts(intervals)
     failed = np.zeros(len(intervals["proto"]))
-    failed[tried.row] = np.maximum(tried.failed, 0)
+    failed[tried.row] = tried.failed  # one less when an answer comes in a later tick
     return _rows(intervals, intervals["is_new"] != 0, failed, secret, prefixes, gateways)
 
 

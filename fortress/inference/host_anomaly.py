@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fortress.features import host
+from fortress.inference.entry import ModelEntry
 from fortress.inference.host_baseline import DAY_NS, Baseline, Typical
-from fortress.inference.registry import ModelEntry
 from fortress.inference.rejection import ModelRejected
 from fortress.inference.session import Session
 
@@ -25,13 +25,15 @@ class Anomalies:
     `surprise`: root mean square of the whitened distances from the device's centre, float32 (n,);
     `risk`: calibrated probability of attack, float32 (n,); `ready`: whether the device has a
     baseline, bool (n,): without one, surprise and risk are 0; `nearest`: the features that speak
-    loudest first, str (n, NEAREST).
+    loudest first, str (n, NEAREST); `moved`: whether it is not the minute but the whole last day
+    that is far above the device's first days, bool (n,): then the risk is the threshold at least.
     """
 
     surprise: npt.NDArray[np.float32]
     risk: npt.NDArray[np.float32]
     ready: npt.NDArray[np.bool_]
     nearest: npt.NDArray[np.str_]
+    moved: npt.NDArray[np.bool_]
 
 
 class HostAnomaly:
@@ -45,6 +47,7 @@ class HostAnomaly:
         self.version = entry.recipe.version
         self.columns = host.INTERVAL_COLUMNS
         self.threshold = entry.threshold()
+        self.most_shift = entry.threshold("shift")
         self.identity = {
             "model": entry.recipe.name,
             "sha256": entry.recipe.sha256,
@@ -69,8 +72,12 @@ class HostAnomaly:
         risk = np.zeros(len(surprise), np.float32)
         share = self.baseline.rarity(windows.keys[ready], surprise[ready])
         risk[ready] = self._calibration.apply(-np.log10(share).astype(np.float32))
-        loudest = np.argsort(-told[:, 1:], axis=1, kind="stable")[:, :NEAREST]
-        return Anomalies(surprise, risk, ready, self._names[loudest])
+        shift = self.baseline.shifts(windows.keys) * np.array(host.VOLUMES)
+        moved = (shift.max(axis=1, initial=0) >= self.most_shift) & (risk < self.threshold)
+        speaking = np.where(moved[:, None], shift, told[:, 1:])
+        loudest = np.argsort(-speaking, axis=1, kind="stable")[:, :NEAREST]
+        risk[moved] = self.threshold
+        return Anomalies(surprise, risk, ready, self._names[loudest], moved)
 
     def observe(self, windows: host.Windows) -> Anomalies:
         """The opinion on each window, which is then learnt unless it was judged an attack."""
@@ -80,7 +87,7 @@ class HostAnomaly:
             windows.keys,
             _finite(windows.matrix),
             said.surprise,
-            said.risk < self.threshold,
+            (said.risk < self.threshold) | said.moved,
             self.measure,
         )
         return said

@@ -85,6 +85,8 @@ class Baseline:
             "tail": np.zeros((capacity, _SLOTS, len(EDGES)), np.uint32),
             "centre": np.zeros((capacity, width), np.float32),
             "spread": np.ones((capacity, width), np.float32),
+            "first": np.zeros((capacity, width), np.float32),
+            "shift": np.zeros((capacity, width), np.float32),
             "ready": np.zeros(capacity, np.bool_),
         }
 
@@ -101,6 +103,14 @@ class Baseline:
         rows = np.zeros_like(matrix)
         rows[ready] = (matrix[ready] - self._state["centre"][at]) / self._state["spread"][at]
         return rows, ready
+
+    def shifts(self, keys: UInt64) -> Floats:
+        """How many spreads the median of each device's last day lies above where it once was, by
+        feature; 0 for a device that is not known enough.
+        """
+        slots = self.table.find(keys)
+        known = (slots != ABSENT) & self._state["ready"][slots]
+        return np.where(known[:, None], self._state["shift"][slots], np.float32(0))
 
     def rarity(self, keys: UInt64, surprise: Floats) -> npt.NDArray[np.float64]:
         """The share of minutes that surprise at least so much: of the device's own last days, and
@@ -168,11 +178,15 @@ class Baseline:
         ]
         centre, spread = self._usual(np.concatenate(samples))
         if state["ready"][slot]:
+            last = samples[int(np.argmax(days[counted]))]
+            risen = np.median(last, axis=0) - state["first"][slot]
+            state["shift"][slot] = np.maximum(risen, 0) / state["spread"][slot]
             was, width = state["centre"][slot], state["spread"][slot]
             state["centre"][slot] = was + np.clip(centre - was, -STEP * width, STEP * width)
             state["spread"][slot] = np.clip(spread, width / GROWTH, width * GROWTH)
             return
         state["centre"][slot], state["spread"][slot] = centre, spread
+        state["first"][slot], state["shift"][slot] = centre, 0
         state["ready"][slot] = True
         for number, pane in enumerate(counted):  # its own past, each day by what the others taught
             others = np.concatenate(samples[:number] + samples[number + 1 :])
@@ -255,7 +269,7 @@ def _read(
         if part.shape != (rows, *shape) or part.dtype != kind or rows > capacity:
             raise BaselineRefused(f"{path}: damaged: {name} is {part.dtype} {part.shape}")
     if len(np.unique(parts["keys"])) != rows or not all(
-        np.isfinite(parts[name]).all() for name in ("centre", "spread", "sample")
+        np.isfinite(parts[name]).all() for name in ("centre", "spread", "sample", "first", "shift")
     ):
         raise BaselineRefused(f"{path}: damaged: a device twice, or a value that is no number")
     return parts

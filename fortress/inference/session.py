@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fortress.inference.binding import Binding, Ports
+from fortress.inference.entry import ModelEntry
 from fortress.inference.recipe import Recipe
-from fortress.inference.registry import ModelEntry
 from fortress.inference.rejection import ModelRejected
 
 Float32 = npt.NDArray[np.float32]

@@ -14,8 +14,8 @@ from fortress.inference.rejection import ModelRejected
 from fortress.inference.statement import list_files
 
 PINS = {
-    "flow-classifier": "483b98555f8a798ebcf7d6122d03fbe6dfd4da19536df9d9de00fd50cb5596f8",
-    "host-anomaly": "cc23c905a17b80ed8c06f912237a101df34f9a25f44dfffed64dc713840c3c47",
+    "flow-classifier": "48af5bd0d210badb02931703871c1a9670c4a79ffaa95023c08d73f25bdc64a9",
+    "host-anomaly": "5f547c2c28a2d39abaf60b93f9c12dbcce0fd96f8136c85f3c1a17d16d380cd0",
     "threat-lstm": "4330cecd648063410520fc091d02c435d3c4624281bbfe3d05f189f7cbf3226f",
 }
 

@@ -36,6 +36,7 @@ from fortress.qsecbit.places import OurSide, Places
 from fortress.qsecbit.score import score
 from fortress.qsecbit.shadows import Shadows
 from fortress.qsecbit.stages import StageModel, StageWindows
+from fortress.qsecbit.unusual import DeviceModel, UnusualDevices
 from fortress.verdict import Finding, Notice, Score, Status, Verdict
 
 WARM_S = 60  # until the shortest windows are full, the score is less sure of itself
@@ -75,6 +76,7 @@ class Pipeline:
         settings: PipelineSettings | None = None,
         classifier: Classifier | None = None,
         stages: StageModel | None = None,
+        devices: DeviceModel | None = None,
     ) -> None:
         settings = settings or PipelineSettings()
         self._detectors = chosen(settings.detectors)
@@ -84,6 +86,7 @@ class Pipeline:
         self._windows = Windows(settings.secret)
         self._model = ModelWindows(classifier, settings.secret) if classifier else None
         self._stages = StageWindows(stages, settings.secret) if stages else None
+        self._devices = UnusualDevices(devices, settings.secret) if devices else None
         self._holds = (
             Hold(HOLD_S, intervals=ATTEMPT_COLUMNS, packets=PACKET_COLUMNS),
             Hold(ENDED_S, flows=self.reads_flow_columns),
@@ -99,6 +102,7 @@ class Pipeline:
         self._refused = 0
         self._is_shadowed = False
         self._stages_are_shadowed = True
+        self._devices_are_shadowed = True
         self._shadows = Shadows()
 
     @property
@@ -111,7 +115,8 @@ class Pipeline:
     @property
     def reads_interval_columns(self) -> tuple[str, ...]:
         """The columns of interval rows that `tick` needs."""
-        return INTERVAL_COLUMNS
+        devices = self._devices.columns if self._devices else ()
+        return tuple(dict.fromkeys((*INTERVAL_COLUMNS, *devices)))
 
     @property
     def reads_packet_columns(self) -> tuple[str, ...]:
@@ -160,6 +165,7 @@ class Pipeline:
         notices = self._start(tick_ns)
         tick = Evidence(tick_ns, intervals, flows, packets)
         found = self._judge_held(tick) if self._lately is None else self._judge_now(tick)
+        found += self._judge_devices(tick)
         result = self._result(tick_ns, found, notices)
         if rest is None:
             return result
@@ -200,6 +206,10 @@ class Pipeline:
     def shadow_stages(self, is_shadowed: bool) -> None:
         """The same of the sequence model, which is shadowed until this is called."""
         self._stages_are_shadowed = is_shadowed
+
+    def shadow_devices(self, is_shadowed: bool) -> None:
+        """The same of the model of devices, which is shadowed until this is called."""
+        self._devices_are_shadowed = is_shadowed
 
     def retune(self, settings: PipelineSettings) -> None:
         """Go on with other settings of detectors and score; what was seen stays. ConfigError names
@@ -255,6 +265,18 @@ class Pipeline:
                 found += [(self._places.attributed(one, self._holder), 1.0) for one in said]
         return found
 
+    def _judge_devices(self, tick: Evidence) -> list[_Found]:
+        """What is said of devices whose minute this tick ends."""
+        if self._devices is None:
+            return []
+        self._devices.prefixes = self._windows.prefixes
+        self._devices.gateways = self._windows.gateways
+        said = self._devices.observe(tick.intervals, tick.ns)
+        if not self._devices_are_shadowed:
+            return [(self._places.attributed(one, self._holder), 1.0) for one in said]
+        self._shadows.add(said)
+        return []
+
     def _holder(self, host: str) -> str:
         """Who has claimed an address on the link."""
         packed = int(ipaddress.ip_address(host)) | (_V4 if "." in host else 0)
@@ -297,7 +319,7 @@ class Pipeline:
             self._lately.clear()
         self._fuse.clear()
         self._windows.clear()
-        for model in (self._model, self._stages):
+        for model in (self._model, self._stages, self._devices):
             if model:
                 model.clear()
         self._status = Status.GREEN

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fortress.inference import ModelEntry
 
 Progress = Callable[[str, float], None]
-MODELS = ("flow-classifier", "threat-lstm")
+MODELS = ("flow-classifier", "host-anomaly", "threat-lstm")
 _NEEDS = ("sklearn", "skl2onnx", "onnx", "scipy", "onnxruntime", "torch")
 
 
@@ -54,6 +54,10 @@ def train(
         from fortress.training.threat_lstm import train_threat_lstm
 
         return train_threat_lstm(data, samples, out, progress)
+    if name == "host-anomaly":
+        from fortress.training.host_anomaly import train_host_anomaly
+
+        return train_host_anomaly(data, samples, out, progress)
     from fortress.training.flow_classifier import train_flow_classifier
 
     return train_flow_classifier(data, samples, out, progress)

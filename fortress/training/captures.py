@@ -15,7 +15,7 @@ import json
 import re
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,11 @@ class Capture:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
 
-def shared_captures(folder: Path, room: Path) -> Iterator[Capture]:
-    """The captures of the shared data in `folder` (see `captures_folder`), unpacked into `room`."""
-    for group in GROUPS:
+def shared_captures(folder: Path, room: Path, groups: Sequence[str] = GROUPS) -> Iterator[Capture]:
+    """The captures of some groups of the shared data in `folder` (see `captures_folder`), unpacked
+    into `room`.
+    """
+    for group in groups:
         archive = folder / f"{group}.tar.xz"
         try:
             with tarfile.open(archive) as tar:
@@ -86,7 +88,8 @@ def shared_captures(folder: Path, room: Path) -> Iterator[Capture]:
             raise InputError(f"{archive}: cannot be unpacked: {error}") from None
     with (folder / "labels.tsv").open(newline="", encoding="utf-8") as table:
         for row in csv.DictReader(table, delimiter="\t"):
-            yield _shared_capture(room / row["file_in_tar"], row)
+            if row["group"] in groups:
+                yield _shared_capture(room / row["file_in_tar"], row)
 
 
 def captures_folder(data: Path) -> Path:

@@ -55,6 +55,7 @@ class Findings:
     size_bytes: int
     rows_per_second: float
     pr_auc: tuple[float, float]
+    pr_auc_95: tuple[float, float]
     shares: tuple[evaluate.Floats, evaluate.Floats]
     texts: Mapping[str, str]
 
@@ -91,7 +92,7 @@ def _worth(found: Findings) -> str:
         for group, rate in tools.by_group.items()
     ]
     rows = [_row("a tool, never seen", tools), _row("a capture", captures), *origins]
-    rate = tools.false_flows
+    rate, (first, last) = tools.false_flows, found.pr_auc_95
     daily = [_FLOWS_A_DAY * each for each in (rate.value, *rate.interval)]
     by_origin = "; ".join(f"{name} {_rate(r)}" for name, r in tools.false_by_origin.items())
     return f"""## What it is worth
@@ -103,8 +104,9 @@ is a program and its maker, with all its captures; recall counts each tool once.
 {_table(_WORTH_HEAD, rows)}
 
 Area under precision and recall, tools and applications weighing as the root of their size, attacks
-half of all: {found.pr_auc[0]:.3f} on unseen tools, {found.pr_auc[1]:.3f} on unseen captures (0.5 is
-chance). Among the flows of the data {_base_rate(found)} are attacks, which says nothing of a home.
+half of all: {found.pr_auc[0]:.3f} on unseen tools (95 %: {first:.3f} to {last:.3f}, tools and
+applications drawn anew), {found.pr_auc[1]:.3f} on unseen captures (0.5 is chance). Among the flows
+of the data {_base_rate(found)} are attacks, which says nothing of a home.
 The threshold is picked for {evaluate.TARGET_FALSE_POSITIVES:.1%} false positives: a finding needs
 many such flows of one host within ten minutes, never one. At {_FLOWS_A_DAY:,} flows a day (two
 office computers of the public Zeek logs began 1,462 and 1,974) the first row's rate is

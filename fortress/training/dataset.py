@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fortress_core
 import numpy as np
 import numpy.typing as npt
 
 from fortress.features import flow
-from fortress.features.collect import collect_flows
+from fortress.features.collect import collect_flows, core_digest
 from fortress.training import truth
 from fortress.training.captures import (
     Capture,
@@ -117,7 +116,7 @@ def read_columns(
     columns and core.
     """
     wanted, digest = tuple(names), capture.digest
-    key = hashlib.sha256("\x1f".join((digest, _core_digest(), *wanted)).encode()).hexdigest()[:24]
+    key = hashlib.sha256("\x1f".join((digest, core_digest(), *wanted)).encode()).hexdigest()[:24]
     kept = CACHE / "flows" / f"{key}.npz"
     if kept.is_file():
         with np.load(kept, allow_pickle=False) as stored:
@@ -132,11 +131,6 @@ def read_columns(
         np.savez(part, **held)
         part.replace(kept)
     return collected.columns, damages, digest
-
-
-def _core_digest() -> str:
-    library = Path(fortress_core._native.__file__)
-    return hashlib.sha256(library.read_bytes()).hexdigest()
 
 
 def _read(capture: Capture, names: tuple[str, ...], extra: tuple[str, ...]) -> FlowSet:

@@ -87,6 +87,7 @@ def train_flow_classifier(
         size_bytes=len(onnx) + len(onnx_kinds),
         rows_per_second=candidates.rows_per_second(session, judged),
         pr_auc=(evaluate.pr_auc(flows, unseen), evaluate.pr_auc(flows, known)),
+        pr_auc_95=evaluate.pr_auc_interval(flows, unseen),
         shares=shares,
         texts=_draw(
             out / NAME / "figures", flows, (unseen, known), (by_tool, by_capture), shares[0], risk
@@ -269,6 +270,7 @@ def _recipe(findings: Findings, calibration: Calibration) -> dict[str, Any]:
                 "unseen_captures": round(findings.pr_auc[1], 4),
             },
             "parity_max_difference": findings.difference,
+            "held_out": _held_out(findings),
         },
         "own": {"kinds": [WORDS[kind] for kind in KINDS]},
     }
@@ -283,6 +285,26 @@ def _reference(flows: FlowSet, session: Session, calibration: Calibration) -> di
         "inputs": {feature.name: Histogram.of(column).table() for feature, column in columns},
         "scores": Histogram.of(risk).table(),
     }
+
+
+def _held_out(findings: Findings) -> dict[str, Any]:
+    """The figures by which another version of the model is compared with this one."""
+    tools, (low, high) = findings.tools, findings.pr_auc_95
+    first, last = evaluate.recall_interval(tools)
+    false = tools.false_flows
+    return {
+        "data_sha256": findings.flows.digest,
+        "main": "pr_auc_unseen_tools",
+        "higher": {
+            "pr_auc_unseen_tools": _rounded(findings.pr_auc[0], low, high),
+            "recall_unseen_tools": _rounded(tools.recall, first, last),
+        },
+        "lower": {"false_positive_rate": _rounded(false.value, *false.interval)},
+    }
+
+
+def _rounded(*values: float) -> list[float]:
+    return [round(value, 6) for value in values]
 
 
 def _metrics(result: Result) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fortress_core import CONN_STATES
 
 from fortress.errors import InputError
 from fortress.features import host
@@ -35,7 +34,7 @@ SECRET = 0x5EED
 DEVICE = "192.168.255.2"  # the address that every device is put under
 COLUMNS = tuple(dict.fromkeys((*host.FLOW_COLUMNS, *truth.COLUMNS)))
 _PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1}
-_STATE = {name: code for code, name in enumerate(CONN_STATES)}
+_STATE = {name: code for code, name in enumerate(host.STATES)}
 
 
 @dataclass(frozen=True, slots=True)

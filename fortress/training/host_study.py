@@ -22,9 +22,10 @@ from fortress.training.host_data import Doings, overlaid, windows
 Floats = npt.NDArray[np.float32]
 Directions = npt.NDArray[np.float64]
 LEARNT = 0.5  # of a device's time is learnt, the rest is judged
-STARTS = 5  # times at which each attack is laid over a device's day
+STARTS = 3  # times at which each attack is laid over a device's day
+POISONED_DAYS, POISONED_MINUTES = 45, 120
 MOST_MINUTES = 60  # of an attack that are laid over it
-REACH = 12.0  # spreads beyond which further away is no more unusual
+REACH = 20.0  # spreads beyond which further away is no more unusual
 BELOW = 3.0  # the same below the centre: less than usual is rarely an attack
 _SEED = 7
 _KEY = np.ones(1, np.uint64)
@@ -33,12 +34,16 @@ Measure = Callable[[Floats], Floats]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A device's judged minutes: rarity of each (−log10 of the share above) and its surprise."""
+    """A device's judged minutes: rarity of each (−log10 of the share above) and its surprise;
+    `shift` is the most spreads by which a volume's median over a seventh of them lies above the
+    centre.
+    """
 
     device: str
     rarity: npt.NDArray[np.float64]
     surprise: Floats
     days: float
+    shift: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,11 @@ def ask(device: Doings, typical: Typical, directions: Directions) -> Asked:
     baseline, end = learnt(device, typical, directions)
     begun, matrix = windows(device.flows)
     rarity, surprise = _said(baseline, matrix[begun > end], directions)
-    return Asked(device.name, rarity, surprise, float(begun[-1] - end) / 86_400e9)
+    parts_of_day = np.array_split(matrix[begun > end], DAYS)
+    rows = [np.median(part, axis=0) for part in parts_of_day]
+    shifts, _ = baseline.standardised(np.ones(DAYS, np.uint64), np.array(rows, np.float32))
+    days = float(begun[-1] - end) / 86_400e9
+    return Asked(device.name, rarity, surprise, days, float(shifts[:, host.VOLUMES].max()))
 
 
 def strike(
@@ -145,12 +154,46 @@ def strike(
         attack = attack.take(attack.minutes < MOST_MINUTES)
         told = []
         for start in rng.uniform(end, last, STARTS).astype(np.int64):
-            begun, matrix = windows(overlaid(rest, attack, int(start)))
             moved = attack.flows["first_ns"] - attack.flows["first_ns"][0] + start
-            touched = np.isin(begun // host.WINDOW_NS, moved // host.WINDOW_NS)
+            busy = np.unique(moved // host.WINDOW_NS)
+            beside = np.isin(rest.flows["first_ns"] // host.WINDOW_NS, busy)
+            begun, matrix = windows(overlaid(rest.take(beside), attack, int(start)))
+            touched = np.isin(begun // host.WINDOW_NS, busy)
             told.append(_said(baseline, matrix[touched], directions)[0])
         hits.append(Hit(device.name, attack.tool, attack.kind, np.concatenate(told)))
     return hits
+
+
+def poisoned(
+    device: Doings, typical: Typical, directions: Directions, growth: float, least: float
+) -> list[tuple[int, float, float]]:
+    """For each day on which an attacker sends `growth` times as much as the day before, in all of
+    the device's minutes: its number, the share of minutes at least so rare as `least`, and the
+    largest shift of the day's medians. Days are drawn from the device's own minutes; it learns on
+    as at work.
+    """
+    _, matrix = windows(device.flows)
+    baseline, _ = learnt(device, typical, directions)
+    measure, rng = measure_with(directions), np.random.default_rng(_SEED)
+    up = [at for at, f in enumerate(host.FEATURES) if f.name in ("bytes_up", "pkts_up")]
+    told = []
+    for day in range(1, POISONED_DAYS + 1):
+        rows = matrix[rng.integers(0, len(matrix), POISONED_MINUTES)].copy()
+        rows[:, up] = np.log1p(np.expm1(rows[:, up]) * growth**day)
+        found = 0
+        for row in rows:
+            rarity, surprise = _said(baseline, row[None], directions)
+            found += int(rarity[0] >= least)
+            ns = (DAYS + day) * DAY_NS
+            baseline.learn(ns, _KEY, row[None], surprise, rarity < least, measure)
+        baseline.learn(  # the next day's first minute has this day looked at
+            (DAYS + day + 1) * DAY_NS, _KEY, rows[:1], np.zeros(1, np.float32),
+            np.ones(1, np.bool_), measure,
+        )  # fmt: skip
+        told.append(
+            (day, found / POISONED_MINUTES, float(baseline.shifts(_KEY)[:, host.VOLUMES].max()))
+        )
+    return told
 
 
 def _said(
