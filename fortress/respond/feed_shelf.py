@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fortress.errors import GuardError
 from fortress.respond.backend import Feed
-from fortress.respond.block import Target, parse_target
+from fortress.respond.block import MOST_SECONDS, Target, parse_target
 from fortress.respond.ledger import Clocks
 
 if TYPE_CHECKING:
@@ -24,11 +25,32 @@ class FeedShelf:
     """Lists by name; an end is seconds of the wall clock, as a list stands for hours."""
 
     def __init__(self, folder: Path, rules: Mapping[str, FeedRule], clocks: Clocks) -> None:
-        self._folder, self._clocks = folder, clocks
+        self._folder, self._clocks, self._rules = folder, clocks, rules
         self.troubles: list[str] = []
         self._feeds: dict[str, tuple[tuple[Target, ...], float]] = {}
         for name in rules:
             self._load(name)
+
+    def check(self, name: str, entries: int, seconds: float) -> None:
+        """GuardError when a list may not stand: it is not named, too large, or for how long."""
+        rule = self._rules.get(name)
+        if rule is None:
+            known = ", ".join(self._rules) or "none"
+            raise GuardError(
+                f"the list {name} is not in guard.toml (it names {known})",
+                f"add [feeds.{name}] with most = the number of entries it may have",
+            )
+        if entries > rule.most:
+            raise GuardError(
+                f"the list {name} has {entries} entries, {rule.most} are allowed",
+                f"raise feeds.{name}.most in guard.toml, or take another list",
+            )
+        if not 1 <= seconds <= MOST_SECONDS:
+            raise GuardError(f"a list stands 1 to {MOST_SECONDS:g} seconds", "say for how long")
+
+    def names(self) -> str:
+        """The names of the lists that have not come to their end."""
+        return ", ".join(one.name for one in self.all())
 
     def all(self) -> tuple[Feed, ...]:
         """Every list that has not come to its end."""

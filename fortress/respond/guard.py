@@ -26,7 +26,7 @@ from fortress.respond.answers import (
 )
 from fortress.respond.audit import Audit
 from fortress.respond.backend import Backend, Change, Desired, Entry, Feed, Place
-from fortress.respond.block import MOST_SECONDS, Target, parse_target
+from fortress.respond.block import Target, parse_target
 from fortress.respond.feed_shelf import FeedShelf
 from fortress.respond.guard_settings import GuardSettings
 from fortress.respond.judge import Asker, Judge, check_origin
@@ -148,20 +148,7 @@ class Guard:
 
     def load_feed(self, asked: LoadFeed, asker: Asker) -> FeedLoaded:
         """Replaces a list's entries; what must not be blocked is left out and told."""
-        rule = self.settings.feeds.get(asked.name)
-        if rule is None:
-            known = ", ".join(self.settings.feeds) or "none"
-            raise GuardError(
-                f"the list {asked.name} is not in guard.toml (it names {known})",
-                f"add [feeds.{asked.name}] with most = the number of entries it may have",
-            )
-        if len(asked.targets) > rule.most:
-            raise GuardError(
-                f"the list {asked.name} has {len(asked.targets)} entries, {rule.most} are allowed",
-                f"raise feeds.{asked.name}.most in guard.toml, or take another list",
-            )
-        if not 1 <= asked.seconds <= MOST_SECONDS:
-            raise GuardError(f"a list stands 1 to {MOST_SECONDS:g} seconds", "say for how long")
+        self.feeds.check(asked.name, len(asked.targets), asked.seconds)
         kept, refused = self.judge.sift(asked.targets, self.place.links)
         before = self.feeds.all()
         self.feeds.put(asked.name, kept, asked.seconds)
@@ -263,7 +250,7 @@ class Guard:
         self.rebuild(why, feeds=False)
         self.restored += 1
         self.feeds_follow = bool(self.feeds.all())
-        rest = f"; lists follow: {self._feed_names()}" if self.feeds_follow else ""
+        rest = f"; lists follow: {self.feeds.names()}" if self.feeds_follow else ""
         self.teller.tell(GuardEvent("restored", "", why + rest))
 
     def restore_feeds(self) -> None:
@@ -273,7 +260,7 @@ class Guard:
         self._each_backend(lambda backend: backend.load_feeds(feeds))
         count = sum(len(one.targets) for one in feeds)
         self.audit.write("feeds_restored", [{"feeds": len(feeds), "entries": count}])
-        self.teller.tell(GuardEvent("feed", self._feed_names(), "restored", "feed"))
+        self.teller.tell(GuardEvent("feed", self.feeds.names(), "restored", "feed"))
 
     def see(self, spared: Iterable[Spared], place: Place) -> bool:
         """Takes in the world as it is now: unblocks who must be spared; True when places moved."""
@@ -319,18 +306,11 @@ class Guard:
     def adopt(self, entries: Iterable[Entry]) -> int:
         """Takes over what the kernel holds when the state file was lost; returns how many."""
         now_s, wall_s = self._clocks.boot_s(), self._clocks.wall_s()
+        why = "found in the kernel; the state file was lost"
+        ends = [(one, None if one.left_s is None else now_s + one.left_s) for one in entries]
         taken = [
-            Held(
-                one.target,
-                Terms(
-                    one.action,
-                    None if one.left_s is None else now_s + one.left_s,
-                    wall_s,
-                    "found in the kernel; the state file was lost",
-                    "automatic",
-                ),
-            )
-            for one in entries
+            Held(one.target, Terms(one.action, until_s, wall_s, why, "automatic"))
+            for one, until_s in ends
         ]
         self.ledger.put(taken)
         if taken:
@@ -414,9 +394,6 @@ class Guard:
             replace(one, targets=tuple(t for t in one.targets if not never.refusal(t)))
             for one in self.feeds.all()
         )
-
-    def _feed_names(self) -> str:
-        return ", ".join(one.name for one in self.feeds.all())
 
     def _prefixes(self) -> Iterator[Entry]:
         held = (one for one in self.ledger.held.values() if one.target.kind == "prefix")
