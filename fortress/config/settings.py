@@ -177,7 +177,7 @@ class Models(_Section):
         " what a model was made for",
     )
     flow_classifier: ModelUse = ModelUse()
-    host_anomaly: ModelUse = ModelUse()
+    host_anomaly: ModelUse = ModelUse(mode="shadow")  # as long as its card has no real weeks
     threat_lstm: ModelUse = ModelUse(mode="shadow")  # its card says why
 
     def mode(self, name: str) -> str:

@@ -21,7 +21,7 @@ TABLE: dict[str, dict[str, str]] = tomllib.loads(
 )
 
 # Of models that are being made: their tests come with them. Nothing is to be added here.
-WAITING = {"models.drift", "models.host_anomaly.mode", "models.threat_lstm.mode"}
+WAITING = {"models.host_anomaly.mode"}
 
 
 def fortress_keys(model: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:

@@ -202,15 +202,27 @@ def test_folders_and_keys_lie_where_the_configuration_says(state: Path, tmp_path
     assert (tmp_path / "chosen" / NAME).read_text().splitlines() == ["7.3.0", "shipped"]
 
 
-def test_the_model_may_be_left_out_or_only_recorded(attack_day: Path, tmp_path: Path) -> None:
-    off, shadow = ({"FORTRESS_MODELS__FLOW_CLASSIFIER__MODE": mode} for mode in ("off", "shadow"))
-    rules = fortress("replay", attack_day, "--json", state=tmp_path, env=off)
-    both = fortress("replay", attack_day, "--json", state=tmp_path)
-    silent = fortress("replay", attack_day, "--json", state=tmp_path, env=shadow)
-    assert "flow_model" not in rules.out
-    assert '"source":"model"' in both.out
+@pytest.mark.parametrize(
+    ("model", "detector"), [("FLOW_CLASSIFIER", "flow_model"), ("THREAT_LSTM", "stage_model")]
+)
+def test_the_model_may_be_left_out_or_only_recorded(
+    attack_day: Path, tmp_path: Path, model: str, detector: str
+) -> None:
+    alone = {"FORTRESS_MODELS__FLOW_CLASSIFIER__MODE": "off"} | {
+        "FORTRESS_MODELS__THREAT_LSTM__MODE": "off",
+        "FORTRESS_MODELS__HOST_ANOMALY__MODE": "off",
+    }
+    runs = [
+        fortress("replay", attack_day, "--json", state=tmp_path, env=alone | {key: mode})
+        for key in (f"FORTRESS_MODELS__{model}__MODE",)
+        for mode in ("off", "shadow", "on")
+    ]
+    rules, silent, both = runs
+    assert detector not in rules.out
+    assert f'"detector":"{detector}"' in both.out
+    assert both.of("score") != rules.of("score"), "it has its share in the score"
     recorded = [one for one in silent.of("notice") if one["notice"]["kind"] == "shadow"]
-    assert recorded, "what it would have said is recorded"
+    assert {one["notice"]["detector"] for one in recorded} == {detector}
     others = [event for event in silent.events if event not in recorded]
     assert without_stats(others) == without_stats(rules.events), "and has no effect at all"
 

@@ -21,12 +21,16 @@ from fortress.inference.registry import SHIPPED
 from fortress.inference.state import step_back, write_chosen
 from fortress.inference.watch import Watch
 from fortress.qsecbit import Pipeline, PipelineSettings
-from fortress.services.agent.slots import FlowSlot, Slot, StageSlot
+from fortress.services.agent.slots import DeviceSlot, FlowSlot, Slot, StageSlot
 from fortress.services.agent.view import ModelRow, Outcome
 from fortress.verdict import Notice
 
-FLOW, STAGES = "flow-classifier", "threat-lstm"
-OPENS: dict[str, Callable[[ModelEntry], Slot]] = {FLOW: FlowSlot, STAGES: StageSlot}
+FLOW, STAGES, DEVICES = "flow-classifier", "threat-lstm", "host-anomaly"
+OPENS: dict[str, Callable[[ModelEntry], Slot]] = {
+    FLOW: FlowSlot,
+    STAGES: StageSlot,
+    DEVICES: DeviceSlot,
+}
 LOOK_NS = 60_000_000_000  # of capture time, between two looks at drift
 _CALMER = 0.8  # of the threshold, below which drift is said to be over
 
@@ -63,7 +67,9 @@ class Models:
         flow, stages = self._models[FLOW].slot, self._models[STAGES].slot
         assert flow is None or isinstance(flow, FlowSlot)
         assert stages is None or isinstance(stages, StageSlot)
-        made = Pipeline(settings, flow, stages)
+        devices = self._models[DEVICES].slot
+        assert devices is None or isinstance(devices, DeviceSlot)
+        made = Pipeline(settings, flow, stages, devices)
         self.tell_modes(made)
         return made
 
@@ -71,6 +77,7 @@ class Models:
         """Say which models are shadowed."""
         pipeline.shadow(self._models[FLOW].mode == "shadow")
         pipeline.shadow_stages(self._models[STAGES].mode == "shadow")
+        pipeline.shadow_devices(self._models[DEVICES].mode == "shadow")
 
     def look(self, ns: int) -> list[Notice]:
         """What has changed since the last look, at the tick `ns`; between two ticks."""

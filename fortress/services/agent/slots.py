@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from fortress.features.host import Windows
 from fortress.features.inside import Inside
 from fortress.features.windows import REPLAY_SECRET
 from fortress.inference import FlowClassifier, ModelEntry
 from fortress.inference.drift import DriftMonitor
 from fortress.inference.flow_classifier import Classification
+from fortress.inference.host_anomaly import Anomalies, HostAnomaly
 from fortress.inference.threat_sequence import Stages, ThreatSequence
 
 
@@ -91,3 +93,25 @@ class StageSlot:
     def clear(self) -> None:
         """Forgets every originator."""
         self._model.clear()
+
+
+class DeviceSlot:
+    """The model of devices in use; another version learns the network anew, for what is rare is
+    measured by the version that learnt it.
+    """
+
+    def __init__(self, entry: ModelEntry) -> None:
+        """Open it. Raises ModelRejected."""
+        self.replace(entry)
+
+    def replace(self, entry: ModelEntry) -> None:
+        """Go on with another version."""
+        model = HostAnomaly(entry)
+        self._model, self.entry, self.monitor = model, entry, DriftMonitor(entry.recipe)
+        self.threshold = model.threshold
+
+    def observe(self, windows: Windows) -> Anomalies:
+        """What it says of a minute of devices, which it then learns."""
+        said = self._model.observe(windows)
+        self.monitor.observe(windows.matrix[said.ready], said.risk[said.ready])
+        return said
