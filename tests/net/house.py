@@ -13,6 +13,7 @@ and no NAT unless it is asked for.
 
 import contextlib
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -99,6 +100,21 @@ class House(Gateway):
         """The agent is asked to stop, and does."""
         agent.terminate()
         assert agent.wait(timeout=WAIT_S) == 0, self.said()
+
+    def clear(self) -> None:
+        """Everybody is sent home, and what they knew is forgotten; the wires and places stay."""
+        for one in (*self.started, *self.guards):
+            if one.poll() is None:
+                one.kill()
+            one.communicate()
+        self.started.clear()
+        self.guards.clear()
+        self.config = GUARD
+        self.namespace.run("nft", "flush", "ruleset")
+        for name in ("agent", "state", "log"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for station in (self.laptop, self.camera, self.namespace):
+            station.ip("neigh flush all")
 
     def ask(self, path: str) -> Any:
         """What the agent answers on its unix socket; None while it does not."""

@@ -34,23 +34,32 @@ class Transfer:
 
 
 @contextlib.contextmanager
-def serving(house: House, *, port: int = 5201) -> Iterator[None]:
-    """The server takes transfers."""
-    words = house.server.command("iperf3", "-s", "-p", str(port))
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as server:
-        try:
-            until(lambda: f":{port} " in house.server.run("ss", "-Hlnt"))
-            yield
-        finally:
-            server.kill()
+def serving(house: House, *ports: int) -> Iterator[None]:
+    """The server takes transfers, one at a time on each port (5201 and 5202)."""
+    ports = ports or (5201, 5202)
+    with contextlib.ExitStack() as stack:
+        for port in ports:
+            words = house.server.command("iperf3", "-s", "-p", str(port))
+            server = stack.enter_context(subprocess.Popen(words, stdout=subprocess.DEVNULL))
+            stack.callback(server.kill)
+        until(lambda: all(f":{port} " in house.server.run("ss", "-Hlnt") for port in ports))
+        yield
 
 
 class Going:
     """A transfer between laptop and server that goes on while the body runs."""
 
-    def __init__(self, house: House, seconds: float, *options: str, six: bool = False) -> None:
+    def __init__(
+        self,
+        house: House,
+        seconds: float,
+        *options: str,
+        six: bool = False,
+        port: int = 5201,
+    ) -> None:
         self._seconds = seconds
-        words = ["iperf3", "-c", SERVER6 if six else SERVER, "-t", f"{seconds:g}", "-i", "0.5"]
+        words = ["iperf3", "-c", SERVER6 if six else SERVER, "-p", str(port)]
+        words += ["-t", f"{seconds:g}", "-i", "0.5"]
         command = house.laptop.command(*words, "-J", "--connect-timeout", "5000", *options)
         self._client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         house.started.append(self._client)
