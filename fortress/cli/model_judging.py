@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,10 +113,10 @@ def _replayed(name: str, mode: str, capture: str, settings: Settings) -> Report:
     use = getattr(settings.models, key, None)
     if use is None or not hasattr(use, "mode"):
         raise UsageError(f"no model {name!r} takes part in the score")
-    models = settings.models.model_copy(update={key: use.model_copy(update={"mode": mode})})
+    models = replace(settings.models, **{key: replace(use, mode=mode)})
     outputs = Outputs([], "monitor", complain)
     try:
-        changed = settings.model_copy(update={"models": models})
+        changed = replace(settings, models=models)
         return agent.run(agent.Replay((capture,)), changed, outputs, Event())
     finally:
         outputs.close()

@@ -14,7 +14,7 @@ from fortress.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from fortress.config import Loaded, Plain
+    from fortress.config import Loaded
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -72,7 +72,7 @@ def counted(count: int, words: str) -> str:
 
 
 def load_config(
-    arguments: argparse.Namespace, overrides: Mapping[str, Plain] | None = None
+    arguments: argparse.Namespace, overrides: Mapping[str, Any] | None = None
 ) -> Loaded:
     """The configuration that the options name, with what the command line changes in it."""
     from fortress.config import load

@@ -6,13 +6,10 @@ from __future__ import annotations
 import argparse
 import gc
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from fortress.cli.options import Commands, add_command, add_config, add_json, load_config
 from fortress.errors import UsageError
-
-if TYPE_CHECKING:
-    from fortress.config import Plain
 
 DESCRIPTION = """\
 Replay captures through flows, detectors, model and score, and print a summary.
@@ -73,9 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     gc.disable()  # until everything is imported
     out: Path | None = arguments.out
-    overrides: dict[str, Plain] = {}
+    overrides: dict[str, Any] = {}
     if out is not None:
-        overrides = {"state_dir": str(out), "eve.path": "eve.json", "eve.enabled": True}
+        overrides = {"state_dir": out, "eve.path": Path("eve.json"), "eve.enabled": True}
         overrides |= {"store.url": "sqlite:///fortress.sqlite", "store.enabled": True}
     settings = load_config(arguments, overrides).settings
 

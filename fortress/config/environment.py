@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fortress.config.settings import Settings
+from fortress.config.settings import SECTIONS
 from fortress.errors import ConfigError
 
 PREFIX, DELIMITER = "FORTRESS_", "__"
@@ -30,7 +30,7 @@ def variables(environ: Mapping[str, str], keys: list[str]) -> Iterator[tuple[str
     """
     named = sorted(name for name in environ if name.startswith(PREFIX))
     settings = [name for name in named if name not in _NO_SETTINGS]
-    if wrong := [name for name in settings if _key(name).partition(".")[0] not in _sections()]:
+    if wrong := [name for name in settings if _key(name).partition(".")[0] not in SECTIONS]:
         known = [FILE_VARIABLE, *map(variable, keys)]
         raise ConfigError("\n".join(_unknown(name, known) for name in wrong))
     for name in settings:
@@ -41,10 +41,6 @@ def variables(environ: Mapping[str, str], keys: list[str]) -> Iterator[tuple[str
 def variable(key: str) -> str:
     """The environment variable that sets a key path."""
     return PREFIX + key.upper().replace(".", DELIMITER)
-
-
-def _sections() -> Mapping[str, object]:
-    return Settings.model_fields
 
 
 def _key(name: str) -> str:

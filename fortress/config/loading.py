@@ -12,13 +12,15 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from fortress.config.environment import FILE_VARIABLE, PREFIX, variable, variables
-from fortress.config.settings import Plain, Settings
+from fortress.config.keys import changed, leaves, plain
+from fortress.config.settings import SECTIONS, Settings
 from fortress.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 SYSTEM_FILE = Path("/etc/fortress/fortress.toml")
 
@@ -36,7 +38,7 @@ class Loaded:
 
     def values(self) -> Iterator[tuple[str, Any, str]]:
         """Key path, value and origin of every setting, passwords masked."""
-        for key, value in _leaves(self.settings.model_dump(mode="json")):
+        for key, value in leaves(plain(self.settings)):
             yield key, masked(value) if key == "store.url" else value, self.origin(key)
 
     def origin(self, key: str) -> str:
@@ -52,12 +54,13 @@ class Loaded:
 
 def load(
     file: Path | None = None,
-    overrides: Mapping[str, Plain] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Loaded:
     """The settings of `file`, else of $FORTRESS_CONFIG, else of SYSTEM_FILE where there is one.
 
-    `overrides` are key paths of the command line. ConfigError names each wrong key and its file.
+    `overrides` are key paths of the command line, whose values are what the settings hold.
+    ConfigError names each wrong key and its file.
     """
     environ = os.environ if environ is None else environ
     tree: Tree = {}
@@ -68,17 +71,27 @@ def load(
     if any(name.startswith(PREFIX) for name in environ):
         for key, value in variables(environ, _keys()):
             _merge(tree, _nested(key, value), origins, "environment")
+    settings = Settings() if not tree else None  # defaults and the command line are right
     for key, value in (overrides or {}).items():
         _merge(tree, _nested(key, value), origins, "command line")
+        settings = settings and changed(settings, key, value)
+    return Loaded(settings or _checked(tree, origins), origins, files)
+
+
+def _checked(tree: Tree, origins: Mapping[str, str]) -> Settings:
+    from pydantic import TypeAdapter, ValidationError
+
     try:
-        return Loaded(Settings(**tree), origins, files)
+        return TypeAdapter(Settings).validate_python(tree)
     except ValidationError as error:
         raise ConfigError(_complaint(error, origins)) from None
 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of fortress.toml."""
-    text = Settings.model_json_schema()
+    from pydantic import TypeAdapter
+
+    text = TypeAdapter(Settings).json_schema()
     text["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return text
 
@@ -133,14 +146,6 @@ def _nested(key: str, value: Any) -> Tree:
     return {head: _nested(rest, value)} if rest else {head: value}
 
 
-def _leaves(tree: Tree, at: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{at}{name}.")
-        else:
-            yield f"{at}{name}", value
-
-
 def _complaint(error: ValidationError, origins: Mapping[str, str]) -> str:
     """A line for each fault; a value of none of several types is one fault."""
     lines = []
@@ -152,7 +157,7 @@ def _complaint(error: ValidationError, origins: Mapping[str, str]) -> str:
         given = masked(fault["input"]) if isinstance(fault["input"], str) else fault["input"]
         words = "Input should be true, false, a number or a text" if alternative else fault["msg"]
         words = " ".join(words.removeprefix("Value error, ").split())
-        if fault["type"] == "extra_forbidden":
+        if fault["type"] == "unexpected_keyword_argument":
             lines.append(f"{where}: {key}: unknown key{_near(key)}")
         else:
             lines.append(f"{where}: {key}: {words} (it is {given!r})")
@@ -167,9 +172,9 @@ def _origin(key: str, origins: Mapping[str, str]) -> str | None:
 
 
 def _keys() -> list[str]:
-    return [known for known, _ in _leaves(Settings().model_dump(mode="json"))]
+    return [known for known, _ in leaves(plain(Settings()))]
 
 
 def _near(key: str) -> str:
-    near = difflib.get_close_matches(key, [*_keys(), *Settings.model_fields], n=1)
+    near = difflib.get_close_matches(key, [*_keys(), *SECTIONS], n=1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -5,90 +5,97 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-
+from fortress.config.keys import Later, Section, setting
 from fortress.errors import ConfigError
 
 Plain = bool | int | float | str
+_Minutes = Annotated[float, Later(lambda pydantic: pydantic.Field(gt=0, le=43_200))]
+_WebAddress = Annotated[str, Later(lambda pydantic: pydantic.Field(pattern=r"^https?://."))]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Capture(_Section):
+@dataclass(frozen=True, slots=True)
+class Capture(Section):
     """Which interfaces the agent watches, and how."""
 
-    interfaces: tuple[str, ...] = Field(
+    interfaces: tuple[str, ...] = setting(
         default=(), description="interfaces to watch; none = those of the command line"
     )
-    source: Literal["auto", "packet", "af_xdp"] = Field(
+    source: Literal["auto", "packet", "af_xdp"] = setting(
         default="auto", description="auto says what it chose and why; af_xdp is for mirror ports"
     )
-    outside: tuple[str, ...] = Field(
+    outside: tuple[str, ...] = setting(
         default=(),
         description="which of several interfaces face outside; none = those with the default"
         " routes",
     )
-    ring_mib: int = Field(
+    ring_mib: int = setting(
         default=64, ge=1, le=1024, description="memory of all packet rings together in MiB"
     )
-    flow_budget_mib: int = Field(
+    flow_budget_mib: int = setting(
         default=40, ge=1, le=65_536, description="memory of the flow table in MiB while watching"
     )
 
 
-class Respond(_Section):
+@dataclass(frozen=True, slots=True)
+class Respond(Section):
     """What follows from verdicts, and the guard that carries it out."""
 
-    mode: Literal["monitor", "confirm", "enforce"] = Field(
+    mode: Literal["monitor", "confirm", "enforce"] = setting(
         default="monitor",
         description="monitor = say what would be done; confirm = propose it; enforce = do it",
     )
-    guard: str = Field(
+    guard: str = setting(
         default="/run/fortress/guard.sock",
         description="the guard's unix socket, empty = work without a guard",
     )
-    steps_minutes: tuple[Annotated[float, Field(gt=0, le=43_200)], ...] = Field(
+    steps_minutes: tuple[_Minutes, ...] = setting(
         default=(10, 60, 1440),
         min_length=1,
         description="how long a first, second … offence is blocked",
     )
-    least: Literal["limit", "block", "quarantine"] = Field(
+    least: Literal["limit", "block", "quarantine"] = setting(
         default="limit", description="the mildest verdict that is acted upon"
     )
-    never: tuple[str, ...] = Field(
+    never: tuple[str, ...] = setting(
         default=(),
         description="addresses, prefixes and MACs that are never blocked, beside the guard's own",
     )
-    lists: dict[str, Annotated[str, Field(pattern=r"^https?://.")]] = Field(
+    lists: dict[str, _WebAddress] = setting(
         default={},
         description="addresses of block lists, by their names in guard.toml ([feeds.NAME]); none"
         " is loaded in mode monitor",
     )
-    lists_every_hours: float = Field(
-        default=24, ge=0.25, le=168, description="how often it is asked whether a list has changed"
+    lists_every_hours: float = setting(
+        default=24,
+        ge=0.25,
+        le=168,
+        description="how often it is asked whether a list has changed",
     )
-    on_stop: Literal["keep", "remove"] = Field(
+    on_stop: Literal["keep", "remove"] = setting(
         default="keep",
         description="whether automatic blocks stay until they expire when the agent stops",
     )
 
 
-class Flows(_Section):
+@dataclass(frozen=True, slots=True)
+class Flows(Section):
     """The flow table of the C core."""
 
-    budget_mib: int = Field(
+    budget_mib: int = setting(
         default=64, ge=1, le=65_536, description="memory of the flow table in MiB, of captures"
     )
-    idle_timeout_s: float = Field(
-        default=120, gt=0, le=86_400, description="seconds without a packet after which a flow ends"
+    idle_timeout_s: float = setting(
+        default=120,
+        gt=0,
+        le=86_400,
+        description="seconds without a packet after which a flow ends",
     )
-    active_timeout_s: float = Field(
+    active_timeout_s: float = setting(
         default=1800,
         gt=0,
         le=604_800,
@@ -96,80 +103,84 @@ class Flows(_Section):
     )
 
 
-class Eve(_Section):
+@dataclass(frozen=True, slots=True)
+class Eve(Section):
     """The file of EVE JSON lines."""
 
-    enabled: bool = Field(default=True, description="whether the file is written")
-    path: Path = Field(default=Path("eve.json"), description="the file, relative to state_dir")
-    flows: bool = Field(default=False, description="whether each flow gets a line of its own")
-    rotate_mib: int = Field(default=256, ge=1, description="size at which the file is set aside")
-    keep: int = Field(default=4, ge=0, le=1000, description="how many files set aside are kept")
+    enabled: bool = setting(default=True, description="whether the file is written")
+    path: Path = setting(default=Path("eve.json"), description="the file, relative to state_dir")
+    flows: bool = setting(default=False, description="whether each flow gets a line of its own")
+    rotate_mib: int = setting(default=256, ge=1, description="size at which the file is set aside")
+    keep: int = setting(default=4, ge=0, le=1000, description="how many files set aside are kept")
+
+
+def _of_a_database(url: str) -> str:
+    if not re.search(DATABASES, url):
+        raise ValueError("is neither sqlite:///FILE nor postgresql://USER@HOST/NAME")
+    return url
 
 
 DATABASES = r"^(sqlite:///|postgresql(\+psycopg)?://)."
+_DatabaseUrl = Annotated[str, Later(lambda pydantic: pydantic.AfterValidator(_of_a_database))]
 
 
-class Store(_Section):
+@dataclass(frozen=True, slots=True)
+class Store(Section):
     """The database of findings, verdicts and scores."""
 
-    enabled: bool = Field(default=True, description="whether events are stored")
-    url: str = Field(
+    enabled: bool = setting(default=True, description="whether events are stored")
+    url: _DatabaseUrl = setting(
         default="sqlite:///fortress.sqlite",
         description="SQLAlchemy URL of SQLite (file relative to state_dir) or PostgreSQL",
         json_schema_extra={"pattern": DATABASES},
     )
-    password_file: Path | None = Field(
+    password_file: Path | None = setting(
         default=None, description="file whose first line is the database's password"
     )
-    keep_runs: int = Field(
+    keep_runs: int = setting(
         default=1000, ge=1, description="how many runs are kept; older ones are deleted"
     )
-    batch_events: int = Field(
+    batch_events: int = setting(
         default=500, ge=1, le=100_000, description="events written in one transaction"
     )
 
-    @field_validator("url")
-    @classmethod
-    def _is_a_database(cls, url: str) -> str:
-        if not re.search(DATABASES, url):
-            raise ValueError("is neither sqlite:///FILE nor postgresql://USER@HOST/NAME")
-        return url
 
-
-class ModelUse(_Section):
+@dataclass(frozen=True, slots=True)
+class ModelUse(Section):
     """What one model is for."""
 
-    mode: Literal["on", "shadow", "off"] = Field(
+    mode: Literal["on", "shadow", "off"] = setting(
         default="on",
         description="on = it takes part in the score; shadow = what it would say is recorded only",
     )
 
 
-class Models(_Section):
+@dataclass(frozen=True, slots=True)
+class Models(Section):
     """The registry of models, whom it trusts, and what each model is for."""
 
-    folder: Path = Field(
+    folder: Path = setting(
         default=Path("models"), description="the registry's versions, relative to state_dir"
     )
-    state: Path = Field(
+    state: Path = setting(
         default=Path("model_state"),
         description="folder that names the versions in use, relative to state_dir; the agent writes"
         " it",
     )
-    trusted: tuple[Path, ...] = Field(
+    trusted: tuple[Path, ...] = setting(
         default=(),
         description="files of the publishers' public keys, relative to state_dir; none = model.pub"
         " where it is there",
     )
-    key: Path = Field(
+    key: Path = setting(
         default=Path("model.key"),
         description="the installation's private key, relative to state_dir; only who publishes"
         " needs it",
     )
-    keep: int = Field(
+    keep: int = setting(
         default=5, ge=1, le=1000, description="versions that are kept beside those in use"
     )
-    drift: float = Field(
+    drift: float = setting(
         default=0.25,
         gt=0,
         le=100,
@@ -186,64 +197,68 @@ class Models(_Section):
         return use.mode
 
 
-class Metrics(_Section):
+@dataclass(frozen=True, slots=True)
+class Metrics(Section):
     """Prometheus metrics while the agent serves."""
 
-    listen: str = Field(
+    listen: str = setting(
         default="127.0.0.1:9090",
         pattern=r"^$|^.+:\d{1,5}$",
         description="ADDRESS:PORT of /metrics, /status and the like, empty = none",
     )
 
 
-class Control(_Section):
+@dataclass(frozen=True, slots=True)
+class Control(Section):
     """Who may ask the agent for something, and where."""
 
-    socket: str = Field(
+    socket: str = setting(
         default="auto",
         description="unix socket of the agent; auto = agent.sock in $RUNTIME_DIRECTORY,"
         " /run/fortress for root, $XDG_RUNTIME_DIR/fortress or state_dir; empty = none",
     )
-    group: str = Field(
+    group: str = setting(
         default="", description="group whose members may use the unix socket, empty = none"
     )
-    token_file: Path = Field(
+    token_file: Path = setting(
         default=Path("token"),
         description="secret for changes over TCP, made at first start, relative to state_dir",
     )
-    hosts: tuple[str, ...] = Field(
+    hosts: tuple[str, ...] = setting(
         default=(), description="more names under which the port may be called (Host header)"
     )
 
 
-class Archive(_Section):
+@dataclass(frozen=True, slots=True)
+class Archive(Section):
     """Every flow that was seen, as Parquet files by day and hour."""
 
-    enabled: bool = Field(default=True, description="whether the live agent keeps its flows")
-    path: Path = Field(default=Path("archive"), description="the folder, relative to state_dir")
-    keep_gib: float = Field(
+    enabled: bool = setting(default=True, description="whether the live agent keeps its flows")
+    path: Path = setting(default=Path("archive"), description="the folder, relative to state_dir")
+    keep_gib: float = setting(
         default=4, gt=0, le=1_000_000, description="size at which the oldest files are removed"
     )
-    keep_days: float = Field(
+    keep_days: float = setting(
         default=30, gt=0, le=36_500, description="age in days at which files are removed"
     )
-    rows_per_file: int = Field(
+    rows_per_file: int = setting(
         default=5_000, ge=1000, le=1_000_000, description="flows after which a file is written"
     )
-    minutes_per_file: float = Field(
+    minutes_per_file: float = setting(
         default=10, gt=0, le=60, description="minutes after which a file is written anyway"
     )
 
 
-class Devices(_Section):
+@dataclass(frozen=True, slots=True)
+class Devices(Section):
     """Who is on the network."""
 
-    enabled: bool = Field(default=True, description="whether the live agent keeps devices")
-    interfaces: tuple[str, ...] = Field(
+    enabled: bool = setting(default=True, description="whether the live agent keeps devices")
+    interfaces: tuple[str, ...] = setting(
         default=(),
         description="where devices are; none = everywhere but where a default route leads",
     )
-    leases: tuple[Path, ...] = Field(
+    leases: tuple[Path, ...] = setting(
         default=(
             Path("/var/lib/misc/dnsmasq.leases"),
             Path("/var/lib/dnsmasq/dnsmasq.leases"),
@@ -251,32 +266,33 @@ class Devices(_Section):
         ),
         description="dnsmasq's lease files; one that is not there is passed over",
     )
-    vendors: Path = Field(
+    vendors: Path = setting(
         default=Path("/usr/share/ieee-data"),
         description="folder of IEEE's oui.csv, mam.csv and oui36.csv (Debian's ieee-data)",
     )
-    most: int = Field(
+    most: int = setting(
         default=4096, ge=16, le=65_536, description="devices that are known; the oldest make room"
     )
 
 
-class Energy(_Section):
+@dataclass(frozen=True, slots=True)
+class Energy(Section):
     """What the machine draws."""
 
-    source: Literal["auto", "rapl", "estimate", "off"] = Field(
+    source: Literal["auto", "rapl", "estimate", "off"] = setting(
         default="auto", description="auto = RAPL by `fortress powercap run`, else the estimate"
     )
-    socket: str = Field(
+    socket: str = setting(
         default="auto", description="socket of `fortress powercap run`; auto = beside the agent's"
     )
-    idle_watts: float = Field(
+    idle_watts: float = setting(
         default=3.0,
         ge=0,
         le=10_000,
         description="for the estimate: the idle machine; the default is a published reading of a"
         " Raspberry Pi 4",
     )
-    busy_watts: float = Field(
+    busy_watts: float = setting(
         default=6.3,
         ge=0,
         le=10_000,
@@ -285,23 +301,28 @@ class Energy(_Section):
     )
 
 
-class Log(_Section):
+@dataclass(frozen=True, slots=True)
+class Log(Section):
     """What the services say about themselves, on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
+    level: Literal["debug", "info", "warning", "error"] = setting(
         default="info", description="the least important message that is shown"
     )
-    format: Literal["auto", "plain", "json"] = Field(
+    format: Literal["auto", "plain", "json"] = setting(
         default="auto", description="auto = plain on a terminal, JSON elsewhere"
     )
 
 
-class Settings(_Section):
+@dataclass(frozen=True, slots=True)
+class Settings(Section):
     """Every setting of Fortress; `description` is its documentation."""
 
-    model_config = ConfigDict(title="fortress.toml")
+    __pydantic_config__: ClassVar[dict[str, str]] = {
+        **Section.__pydantic_config__,
+        "title": "fortress.toml",
+    }
 
-    state_dir: Path = Field(
+    state_dir: Path = setting(
         default_factory=lambda: default_state_dir(),
         description="where files and the SQLite database go; /var/lib/fortress for root,"
         " else fortress in $XDG_STATE_HOME or ~/.local/state",
@@ -318,10 +339,10 @@ class Settings(_Section):
     energy: Energy = Energy()
     respond: Respond = Respond()
     log: Log = Log()
-    qsecbit: dict[str, Plain] = Field(
+    qsecbit: dict[str, Plain] = setting(
         default={}, description="settings of the score (docs/score.md)"
     )
-    detectors: dict[str, dict[str, Plain]] = Field(
+    detectors: dict[str, dict[str, Plain]] = setting(
         default={},
         description="a table for each detector, its keyword parameters (docs/detectors.md)",
     )
@@ -373,6 +394,9 @@ class Settings(_Section):
         if setting == "auto":
             return (runtime_dir() or self.state_dir) / name
         return Path(setting) if setting else None
+
+
+SECTIONS = tuple(one.name for one in fields(Settings))
 
 
 def default_state_dir() -> Path:

@@ -1,5 +1,6 @@
 """Another version in use while a capture is replayed: no batch is dropped, nothing else changes."""
 
+import dataclasses
 import json
 import re
 from dataclasses import dataclass, field
@@ -103,7 +104,7 @@ def test_another_model_has_the_say_from_the_next_batch_on(settings: Settings) ->
     other = replay(settings, {2: "9.1.0"})
     (notice,) = other.notices("model")
     assert notice.facts["version"] == "9.1.0"
-    plain = replay(settings.model_copy(update={"state_dir": settings.state_dir / "x"}), {})
+    plain = replay(dataclasses.replace(settings, state_dir=settings.state_dir / "x"), {})
     assert other.lines() != plain.lines()
     assert [e.line for e in other.events if e.kind == "flow"] == [
         e.line for e in plain.events if e.kind == "flow"
@@ -182,8 +183,8 @@ def test_drift_is_told_once_until_it_is_over(settings: Settings) -> None:
 
 def test_a_lower_threshold_of_drift_is_an_earlier_notice(settings: Settings) -> None:
     for threshold, told in ((0.1, 1), (90, 0)):
-        tuned = settings.models.model_copy(update={"drift": threshold})
-        models = Models(settings.model_copy(update={"models": tuned}))
+        tuned = dataclasses.replace(settings.models, drift=threshold)
+        models = Models(dataclasses.replace(settings, models=tuned))
         slot = models._models[NAME].slot
         assert slot is not None
         slot.monitor.observe(

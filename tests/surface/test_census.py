@@ -1,5 +1,6 @@
 """The agent keeps in the store who is on the network: by the kernel, by leases, by packets."""
 
+import dataclasses
 import struct
 import time
 from collections.abc import Iterator
@@ -157,7 +158,7 @@ def test_what_is_switched_off_writes_nothing(lan: Namespace, tmp_path: Path, off
     (tmp_path / "leases").write_text(f"0 {MAC} 192.168.77.66 phone *\n")
     chosen = settings(tmp_path, store=off != "store")
     if off == "devices":
-        chosen = chosen.model_copy(update={"devices": Devices(enabled=False)})
+        chosen = dataclasses.replace(chosen, devices=Devices(enabled=False))
     with lan.entered(), Census(chosen, ["lan"]) as census:
         census.see(rows((OTHER, "192.168.77.67", 0)))
         if off == "store":

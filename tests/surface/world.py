@@ -65,9 +65,7 @@ def free_address(host: str = "127.0.0.1") -> str:
 
 def settings(folder: Path, listen: str = "", **control: object) -> Settings:
     place = {"socket": str(folder / "agent.sock")} | control
-    return Settings(
-        state_dir=folder, metrics=Metrics(listen=listen), control=Control.model_validate(place)
-    )
+    return Settings(state_dir=folder, metrics=Metrics(listen=listen), control=Control(**place))
 
 
 @contextmanager

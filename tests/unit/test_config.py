@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -9,6 +11,8 @@ import pytest
 
 from fortress import config
 from fortress.config import environment, loading
+from fortress.config.keys import leaves, plain
+from fortress.config.settings import SECTIONS
 from fortress.errors import ConfigError
 
 
@@ -22,6 +26,34 @@ def test_without_a_file_everything_is_a_default(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(loading, "SYSTEM_FILE", Path("/nonexistent"))
     loaded = config.load(environ={})
     assert {origin for _, _, origin in loaded.values()} == {"default"}
+
+
+def test_defaults_and_the_command_line_need_no_checks() -> None:
+    code = """
+import sys
+from pathlib import Path
+from fortress import config
+from fortress.config import loading
+loading.SYSTEM_FILE = Path("/nonexistent")
+loaded = config.load(None, {"state_dir": Path("/s"), "eve.flows": True}, {})
+assert (loaded.settings.eve.flows, str(loaded.settings.eve_path())) == (True, "/s/eve.json")
+assert loaded.origin("eve.flows") == "command line" and loaded.origin("eve.keep") == "default"
+assert not {"pydantic", "pydantic_core"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_defaults_are_what_a_file_may_say(file: Path) -> None:
+    everything = plain(config.Settings())
+    file.write_text("\n".join(_toml(everything)))
+    loaded = config.load(file, environ={})
+    assert len(loaded.origins) > 40
+    assert loaded.settings == config.Settings()
+
+
+def _toml(tree: dict[str, object]) -> list[str]:
+    told = {key: value for key, value in leaves(tree) if value not in (None, {})}
+    return [f"{key} = {json.dumps(value)}" for key, value in told.items()]
 
 
 def test_later_origins_win_key_by_key_and_are_remembered(file: Path) -> None:
@@ -109,7 +141,7 @@ def test_every_variable_that_the_project_reads_is_known(root: Path) -> None:
     places += [*root.glob("bench/**/*.py"), *root.glob("containers/*"), root / ".ci" / "run"]
     text = "\n".join(path.read_text() for path in places if path.is_file())
     read = set(re.findall(r"""(?:environ(?:\.get)?[\[(]["']|\$\{?)FORTRESS_([A-Z_]+)""", text))
-    settings = {name.split("__")[0].lower() for name in read} & set(config.Settings.model_fields)
+    settings = {name.split("__")[0].lower() for name in read} & set(SECTIONS)
     others = {name for name in read if name.split("__")[0].lower() not in settings}
     assert others == {*environment.DEVELOPMENT, "CONFIG"}
 
@@ -153,7 +185,7 @@ def test_a_file_that_is_not_there_is_an_error(file: Path) -> None:
 def test_the_schema_takes_what_the_program_takes_and_refuses_what_it_refuses(file: Path) -> None:
     validator = jsonschema.Draft202012Validator(json.loads(json.dumps(config.schema())))
     file.write_text("")
-    everything = config.load(file, environ={}).settings.model_dump(mode="json")
+    everything = plain(config.load(file, environ={}).settings)
     validator.validate(everything)
     assert not validator.is_valid({"flows": {"budget_mib": 0}})
     assert not validator.is_valid({"stroe": {}})
