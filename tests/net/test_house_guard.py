@@ -24,12 +24,19 @@ from tests.net.house_traffic import LEAST_SHARE, Going, best_shares, operating, 
 PACED = ("-b", "2500M")
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[House]:
-    """A house without a guard, whose server takes transfers."""
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A house whose server takes transfers, for all tests one after the other."""
     need("netns", "nft", "lab")
-    with house(tmp_path) as made, serving(made):
+    with house(tmp_path_factory.mktemp("house")) as made, serving(made):
         yield made
+
+
+@pytest.fixture
+def home(built: House) -> Iterator[House]:
+    """The house without a guard, and nobody at work."""
+    yield built
+    built.clear()
 
 
 def test_a_transfer_goes_on_while_the_flooding_attacker_is_blocked(home: House) -> None:
@@ -57,7 +64,7 @@ def test_a_transfer_goes_on_while_a_hundred_thousand_are_blocked_and_the_ruleset
         until(lambda: client.status().restored, 30)  # a second, of a thousand
     done = going.finish()
     assert done.never_stalled, done
-    assert "100.64.0.1" in home.nft("list ruleset")
+    until(lambda: "100.64.0.1" in home.nft("list ruleset"), 30)  # lists come after the rest
 
 
 def test_routing_goes_on_when_the_guard_is_killed_and_starts_again(home: House) -> None:
