@@ -2,6 +2,9 @@
 those that do not.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -189,3 +192,34 @@ def test_a_detector_can_be_switched_off_and_set() -> None:
     names = {setting.detector.name: setting for setting in settings}
     assert "port_scan" not in names
     assert names["syn_flood"].values["half_rate"] == 7
+
+
+OTHERS = """
+from fortress.qsecbit.contract import Signature, detector
+from fortress.verdict import Layer
+
+@detector(table="pairs", layer=Layer.L4, technique="T1046", category="reconnaissance",
+          severity=0.5, signatures={0: Signature(9001, "theirs")}, reason="{host}",
+          evidence=("ports",), rises_with="ports")
+def theirs(ports):
+    return (ports > 9).astype("float32")
+"""
+
+
+def test_detectors_of_installed_packages_are_found_and_only_then_looked_for(tmp_path: Path) -> None:
+    told = "from fortress.qsecbit import catalogue; import sys; names = set(catalogue())\n"
+    alone = told + "print('theirs' in names, 'importlib.metadata' in sys.modules)"
+    (tmp_path / "others.py").write_text(OTHERS)
+    installed = tmp_path / "others-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    said = []
+    for points in (
+        "[console_scripts]\nx = others:x\n",
+        "[fortress.detectors]\nt = others:theirs\n",
+    ):
+        (installed / "entry_points.txt").write_text(points)
+        run = [sys.executable, "-c", alone]
+        environ = os.environ | {"PYTHONPATH": str(tmp_path)}
+        said.append(subprocess.run(run, env=environ, capture_output=True, text=True).stdout.split())
+    assert said == [["False", "False"], ["True", "True"]]
