@@ -179,7 +179,8 @@ class Gate(Closing):
         if ifindex in self._attached:
             self.detach(ifindex)
         program = self.program_fd(destinations=destinations)
-        mode = _MODES[_check(self._lib.fx_xdp_attach(program, ifindex, replaces, keeps_super_frames))]
+        code = self._lib.fx_xdp_attach(program, ifindex, replaces, keeps_super_frames)
+        mode = _MODES[_check(code)]
         self._attached[ifindex] = (program, mode)
         return mode
 
