@@ -37,7 +37,7 @@ def test_the_gate_is_attached_while_it_holds_an_entry(home: Gateway) -> None:
     with home.client() as client:
         client.remove([STRANGER])
         assert not attached(home)
-        home.block(STRANGER, seconds=1.0)
+        home.block(STRANGER, seconds=4.0)
         assert attached(home)
         until(lambda: not attached(home))
         assert client.status().troubles == ()
