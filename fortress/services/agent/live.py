@@ -319,6 +319,8 @@ class Loop:
         rest = self._parts.pipeline.finish()
         if rest is not None:
             self._tell(rest)
+        for notice in self._parts.models.close(self._ns):
+            self._say(notice)
         self._parts.acts.close()
         for act in self._parts.acts.heard():
             self._parts.outputs.say(act)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from fortress import metrics
 from fortress.config import Settings
@@ -32,6 +33,8 @@ OPENS: dict[str, Callable[[ModelEntry], Slot]] = {
     DEVICES: DeviceSlot,
 }
 LOOK_NS = 60_000_000_000  # of capture time, between two looks at drift
+SAVE_NS = 3_600_000_000_000  # of capture time, after which what was learnt is kept
+LEARNT = "devices-learnt.npz"  # in state_dir
 _CALMER = 0.8  # of the threshold, below which drift is said to be over
 
 
@@ -51,8 +54,9 @@ class _Model:
 class Models:
     """The models of one agent, by the configuration."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Open what is in use, else what was before it, else what ships.
+    def __init__(self, settings: Settings, learns: bool = False) -> None:
+        """Open what is in use, else what was before it, else what ships; `learns`: what is learnt
+        of this network is kept in a file, and known again at the next start.
 
         Raises ModelRejected when there is a model of which no version can be used, ConfigError
         about a key.
@@ -60,6 +64,9 @@ class Models:
         self._registry: Registry = registry_of(settings)
         self._threshold = settings.models.drift
         self._begun: list[Notice] = []
+        path = settings.state_dir / LEARNT if learns else None
+        self._opens = OPENS | {DEVICES: partial(DeviceSlot, path=path)}
+        self._save_ns = 0
         self._models = {name: self._begin(name, settings.models.mode(name)) for name in OPENS}
 
     def pipeline(self, settings: PipelineSettings) -> Pipeline:
@@ -94,7 +101,17 @@ class Models:
             if ns >= model.next_ns or ns < model.next_ns - LOOK_NS:  # the clock may go back
                 model.next_ns = ns + LOOK_NS
                 notices += _drift(ns, model, model.slot, self._threshold)
-        return notices
+        if ns >= self._save_ns or ns < self._save_ns - SAVE_NS:
+            for slot in self._learning() if self._save_ns else ():
+                slot.save()
+            self._save_ns = ns + SAVE_NS
+        return notices + self._complaints(ns)
+
+    def close(self, ns: int) -> list[Notice]:
+        """Keep what was learnt; why it could not be, if so."""
+        for slot in self._learning():
+            slot.save()
+        return self._complaints(ns)
 
     def rows(self) -> tuple[ModelRow, ...]:
         """Each model as the surface tells it."""
@@ -132,12 +149,26 @@ class Models:
         self._threshold = settings.models.drift
         self.tell_modes(pipeline)
 
+    def _learning(self) -> list[DeviceSlot]:
+        slot = self._models[DEVICES].slot
+        return [slot] if isinstance(slot, DeviceSlot) else []
+
+    def _complaints(self, ns: int) -> list[Notice]:
+        """What went wrong with what is learnt, each told once."""
+        notices = []
+        for slot in self._learning():
+            if slot.complaint:
+                message = f"{DEVICES}: {slot.complaint}"
+                notices.append(Notice(ns, "model", message, {"model": DEVICES}))
+                slot.complaint = ""
+        return notices
+
     def _begin(self, name: str, mode: str) -> _Model:
         watch = self._registry.watch(name)  # first of all, so that no change is missed
         model = _Model(name, mode, watch)
         if mode == "off" or name not in self._registry.names():
             return model
-        entry, model.slot, refused = self._registry.load_usable(name, OPENS[name])
+        entry, model.slot, refused = self._registry.load_usable(name, self._opens[name])
         watch.keep(entry)
         self._begun += [_refused(0, name, one) for one in refused]
         return model

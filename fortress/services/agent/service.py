@@ -35,6 +35,7 @@ from fortress.services.agent.live import TICK_NS, Loop, Parts
 from fortress.services.agent.lock import alone
 from fortress.services.agent.models import Models
 from fortress.services.agent.offloads import Offloads
+from fortress.services.agent.own_secret import own_secret
 from fortress.services.agent.ports import Mirror, Ports, ports_for
 from fortress.services.agent.replay import LINE_COLUMNS
 from fortress.services.agent.requests import Requests
@@ -86,7 +87,7 @@ def run(watch: Watch, settings: Settings) -> None:
         stack.enter_context(_signals(stop, reload))
         sockets = runtime_dir() or settings.state_dir
         stack.enter_context(alone(settings.state_dir, sockets, interfaces))
-        models = Models(settings)
+        models = Models(settings, learns=True)
         pipeline = _pipeline(settings, models)
         ports = _ports(settings, interfaces, guard)
         stack.callback(ports.close)
@@ -232,7 +233,7 @@ def _ports(settings: Settings, interfaces: Sequence[str], guard: Path | None) ->
 
 def _pipeline(settings: Settings, models: Models) -> Pipeline:
     tuned = PipelineSettings(
-        settings.qsecbit, settings.detectors, secret=secrets.randbits(64), tick_ns=TICK_NS
+        settings.qsecbit, settings.detectors, secret=own_secret(settings.state_dir), tick_ns=TICK_NS
     )
     return models.pipeline(tuned)
 

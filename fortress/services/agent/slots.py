@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from fortress.features.host import Windows
@@ -13,6 +14,7 @@ from fortress.inference import FlowClassifier, ModelEntry
 from fortress.inference.drift import DriftMonitor
 from fortress.inference.flow_classifier import Classification
 from fortress.inference.host_anomaly import Anomalies, HostAnomaly
+from fortress.inference.host_baseline import BaselineRefused
 from fortress.inference.threat_sequence import Stages, ThreatSequence
 
 
@@ -98,17 +100,35 @@ class StageSlot:
 class DeviceSlot:
     """The model of devices in use; another version learns the network anew, for what is rare is
     measured by the version that learnt it.
+
+    What was learnt is kept in the file at `path` (None: nowhere); `complaint` says why it could not
+    be read or written last, "" else.
     """
 
-    def __init__(self, entry: ModelEntry) -> None:
-        """Open it. Raises ModelRejected."""
+    def __init__(self, entry: ModelEntry, path: Path | None = None) -> None:
+        """Open it, with what it learnt before. Raises ModelRejected."""
+        self._path, self.complaint = path, ""
         self.replace(entry)
 
     def replace(self, entry: ModelEntry) -> None:
         """Go on with another version."""
         model = HostAnomaly(entry)
+        if self._path is not None and self._path.exists():
+            try:
+                model.baseline.load(self._path, model.identity)
+            except BaselineRefused as refused:
+                self.complaint = f"{refused}; devices are learnt anew"
         self._model, self.entry, self.monitor = model, entry, DriftMonitor(entry.recipe)
         self.threshold = model.threshold
+
+    def save(self) -> None:
+        """Keep what was learnt."""
+        if self._path is None:
+            return
+        try:
+            self._model.baseline.save(self._path, self._model.identity)
+        except OSError as error:
+            self.complaint = f"{self._path}: what was learnt is not kept: {error.strerror}"
 
     def observe(self, windows: Windows) -> Anomalies:
         """What it says of a minute of devices, which it then learns."""
