@@ -120,11 +120,12 @@ class Fuse:
     def verdicts(self, ns: int, parts: Sequence[Part]) -> tuple[Verdict, ...]:
         """Verdicts that are new, stronger, or due for renewal."""
         calm: dict[_Culprit, list[float]] = {}  # logarithms: of everything, of what may block
-        for part in parts:
+        culprits = [self._culprit(part.finding) for part in parts]
+        for part, accused in zip(parts, culprits, strict=True):
             found = part.finding
             if found.host == found.target:  # a victim is not to blame
                 continue
-            logs = calm.setdefault(self._culprit(found), [0.0, 0.0])
+            logs = calm.setdefault(accused, [0.0, 0.0])
             log = math.log1p(-part.p)
             logs[0] += log
             may_block = found.source is Source.RULE or self._settings.model_may_block
@@ -137,7 +138,7 @@ class Fuse:
                 continue
             target = self._target(*culprit)
             if target is not None:
-                mine = [part for part in parts if self._culprit(part.finding) == culprit]
+                mine = [part for part, who in zip(parts, culprits, strict=True) if who == culprit]
                 cause = max(mine, key=lambda part: (*self._news(part.finding, ns), part.p))
                 self._verdicts[culprit] = _verdict(ns, target, step, mine, cause)
                 changed.append(self._verdicts[culprit])
