@@ -16,8 +16,9 @@ _MOST_NAMED = 4
 def check_features(recipe: Recipe, path: Path) -> None:
     """Return when the recipe's features are those that this program computes for its kind.
 
-    A family is a file in `features/` named for the kind, with FEATURES (things with a `name`) and
-    `fingerprint(names)`. Raises ModelRejected ("features", "fingerprint").
+    A family is a file in `features/` named for the kind, with FEATURES (things with a `name`),
+    `fingerprint(names)` and the COLUMNS that they are made of. Raises ModelRejected ("features",
+    "fingerprint").
     """
     family = f"fortress.features.{recipe.kind}"
     if find_spec(family) is None:
@@ -31,6 +32,11 @@ def check_features(recipe: Recipe, path: Path) -> None:
         what = ", ".join(differences[:_MOST_NAMED]) or "the order differs"
         more = f" and {len(differences) - _MOST_NAMED} more" * (len(differences) > _MOST_NAMED)
         raise ModelRejected("features", path, f"features are not this program's: {what}{more}")
+    columns = tuple(known.COLUMNS if hasattr(known, "COLUMNS") else known.INTERVAL_COLUMNS)
+    if recipe.columns != columns:
+        other = sorted(set(recipe.columns) ^ set(columns))[:_MOST_NAMED] or ["the order"]
+        told = ", ".join(other)
+        raise ModelRejected("features", path, f"input.columns are not this program's: {told}")
     fingerprint = known.fingerprint(ours)
     if recipe.fingerprint != fingerprint:
         raise ModelRejected(

@@ -144,6 +144,11 @@ def test_a_changed_byte_of_the_graph_is_refused(registry: Registry) -> None:
             "order",
         ),
         (lambda text: text.replace('fingerprint = "', 'fingerprint = "0'), "fingerprint", "anew"),
+        (
+            lambda text: text.replace('"iat_std_ns"', '"iat_deviation_ns"'),
+            "features",
+            "input.columns are not this program's: iat_deviation_ns, iat_std_ns",
+        ),
         (lambda text: text.replace("format = 2", "format = 1"), "recipe", "format is 1"),
         (lambda text: text.replace(f'name = "{NAME}"', 'name = "other"'), "recipe", "other"),
         (lambda text: text.replace(f'"{NAME}.onnx"', '"../secret.onnx"'), "recipe", "file is"),
