@@ -15,7 +15,7 @@ from fortress.inference.statement import list_files
 
 PINS = {
     "flow-classifier": "48af5bd0d210badb02931703871c1a9670c4a79ffaa95023c08d73f25bdc64a9",
-    "host-anomaly": "5f547c2c28a2d39abaf60b93f9c12dbcce0fd96f8136c85f3c1a17d16d380cd0",
+    "host-anomaly": "daf6fcd99582280a3ea31712594494e2d60402c67c86b03a9f64497ec217f385",
     "threat-lstm": "4330cecd648063410520fc091d02c435d3c4624281bbfe3d05f189f7cbf3226f",
 }
 

@@ -54,6 +54,15 @@ def draw(
     return texts
 
 
+def draw_curves(folder: Path, curves: Sequence[Scored]) -> dict[str, str]:
+    """Draws precision and recall and ROC alone into `folder` and returns their texts by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"precision_recall": _precision_recall(folder, curves), "roc": _roc(folder, curves)}
+    for name, text in texts.items():
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    return texts
+
+
 def table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
     """Plain text in columns."""
     cells = [[str(cell) for cell in row] for row in (head, *rows)]

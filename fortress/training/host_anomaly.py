@@ -26,6 +26,7 @@ from fortress.training.captures import captures_folder, lab_captures, shared_cap
 from fortress.training.dataset import RECORDED, Progress
 from fortress.training.evaluate import Rate
 from fortress.training.export import publish
+from fortress.training.figures import Scored, draw_curves
 from fortress.training.host_card import write_card
 from fortress.training.host_data import Doings, of_capture, read_zeek, windows
 from fortress.training.host_study import (
@@ -132,6 +133,7 @@ def train_host_anomaly(
         devices=devices,
         digest=_digest(flows),
     )
+    texts = draw_curves(out / NAME / "figures", [_curve(study)])
     graph = to_graph(directions)
     difference = _parity(graph, directions)
     progress("publish", 0.98)
@@ -139,11 +141,28 @@ def train_host_anomaly(
         out / NAME,
         graph,
         _recipe(study, typical, directions, difference),
-        write_card(NAME, VERSION, study, len(graph)),
+        write_card(NAME, VERSION, study, len(graph), texts),
         f"{NAME}.onnx",
     )
     progress("done", 1.0)
     return entry
+
+
+def _curve(study: Study) -> Scored:
+    """Minutes without an attack and minutes of attacks, half each; tools alike among attacks."""
+    calm = np.concatenate([one.rarity for one in study.asked])
+    names = [(hit.kind, hit.tool) for hit in study.hits]
+    sizes = dict.fromkeys(names, 0)
+    for hit in study.hits:
+        sizes[hit.kind, hit.tool] += len(hit.rarity)
+    weights = [np.full(len(h.rarity), 1 / sizes[h.kind, h.tool] / len(sizes)) for h in study.hits]
+    rarity = np.concatenate([calm, *(hit.rarity for hit in study.hits)])
+    return Scored(
+        "devices left out",
+        rarity,
+        np.arange(len(rarity)) >= len(calm),
+        np.concatenate([np.full(len(calm), 1 / len(calm)), *weights]),
+    )
 
 
 def to_graph(directions: Directions) -> bytes:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from fortress.training.host_anomaly import Study
 
 
-def write_card(name: str, version: str, study: Study, size_bytes: int) -> str:
-    """The card as Markdown."""
-    sections = (_head(name, version, study, size_bytes), _worth(study), _attacks(study))
+def write_card(
+    name: str, version: str, study: Study, size_bytes: int, texts: Mapping[str, str]
+) -> str:
+    """The card as Markdown; `texts` are its curves as text, by the name of the picture."""
+    curves = _curves(texts)
+    sections = (_head(name, version, study, size_bytes), _worth(study), _attacks(study), curves)
     return "\n".join((*sections, _poison(study), _limits(), _data(study)))
 
 
@@ -92,6 +95,18 @@ All tools alike: {overall[0]:.2f} of the minutes, {overall[1]:.2f} found.
 
 {_table(("kind", "tool", "minutes", "minutes that are alarms", "found"), rows)}
 """
+
+
+def _curves(texts: Mapping[str, str]) -> str:
+    parts = "\n".join(
+        f"[{name.replace('_', ' ')}](figures/{name}.png)\n\n```\n{text}```\n"
+        for name, text in texts.items()
+    )
+    return f"""## Curves
+
+Minutes of attacks and minutes without, half each (a home has far fewer of the former); tools alike.
+
+{parts}"""
 
 
 def _poison(study: Study) -> str:

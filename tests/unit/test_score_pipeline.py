@@ -1,12 +1,14 @@
 """The pipeline as a whole: one tick after another, with and without a model."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fortress.errors import ConfigError
+from fortress.features.host import Windows
 from fortress.qsecbit import Pipeline, PipelineSettings
 from fortress.qsecbit import pipeline as pipelines
 from fortress.verdict import Action, Source, Status
@@ -240,3 +242,47 @@ def test_counters_name_every_table() -> None:
     counters = Pipeline().counters()
     assert {"fans_evictions", "fans_refusals", "findings_overflows"} <= set(counters)
     assert set(counters.values()) == {0}
+
+
+class _LoudDevices:
+    """A model that finds every minute of every device unusual."""
+
+    threshold = 0.5
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def observe(self, windows: Windows) -> Any:
+        rows = len(windows.keys)
+        self.seen.append(rows)
+        return SimpleNamespace(
+            surprise=np.full(rows, 9, np.float32),
+            risk=np.full(rows, 0.9, np.float32),
+            ready=np.ones(rows, np.bool_),
+            nearest=np.full((rows, 3), "bytes_up"),
+            moved=np.zeros(rows, np.bool_),
+        )
+
+
+@pytest.mark.parametrize("is_shadowed", [True, False])
+def test_a_device_model_is_shown_each_minute_and_speaks_in_shadow_until_told_otherwise(
+    is_shadowed: bool,
+) -> None:
+    world = World()
+    for second in range(0, 300, 5):
+        world.flow(second, "10.0.0.7", "203.0.113.1", 443)
+    model = _LoudDevices()
+    pipeline = Pipeline(devices=model)
+    if not is_shadowed:
+        pipeline.shadow_devices(False)
+    results = world.run(pipeline)
+    assert len(model.seen) in (4, 5)
+    assert set(model.seen) == {1}
+    found = findings(results)
+    told = [one for result in results for one in result.notices if one.kind == "shadow"]
+    assert bool(told) == is_shadowed
+    assert bool(found) != is_shadowed
+    assert {(one.detector, one.host, one.source) for one in found} <= {
+        ("unusual_device", "10.0.0.7", Source.MODEL)
+    }
+    assert all("bytes sent" in one.reason for one in found)
