@@ -16,7 +16,7 @@ from fortress.inference.statement import list_files
 PINS = {
     "flow-classifier": "48af5bd0d210badb02931703871c1a9670c4a79ffaa95023c08d73f25bdc64a9",
     "host-anomaly": "daf6fcd99582280a3ea31712594494e2d60402c67c86b03a9f64497ec217f385",
-    "threat-lstm": "4330cecd648063410520fc091d02c435d3c4624281bbfe3d05f189f7cbf3226f",
+    "threat-lstm": "2b6e21abf68bac23e0b5fdac2b59787f27c7b13e2eadca7c26c96002eb202f11",
 }
 
 
