@@ -6,8 +6,9 @@ DHCP clients say, and conntrack's.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fortress_core.tap import Tap
 
 T = TypeVar("T")
+_SOL_PACKET, _PACKET_FANOUT, _FANOUT_CPU, _FANOUT_UNIQUEID = 263, 18, 2, 0x2000  # if_packet.h
 AT_ONCE = 2  # programs of a kind where guard.toml names no interfaces to capture: LAN and WAN
 
 
@@ -64,6 +66,16 @@ class _Stock(Generic[T]):
         return self._of.get(interface)
 
 
+def _keep_bound(fd: int) -> None:
+    """Make the socket a group of its own: whoever holds a member cannot bind it to another
+    interface, which an ungrouped packet socket lets anybody do. Before Linux 6.13 a port that is
+    down has no group.
+    """
+    alone = (_FANOUT_CPU | _FANOUT_UNIQUEID) << 16
+    with suppress(OSError), socket.socket(fileno=os.dup(fd)) as port:
+        port.setsockopt(_SOL_PACKET, _PACKET_FANOUT, alone)
+
+
 class PortGrants:
     """Opens ports, with what was loaded for them at the start."""
 
@@ -86,6 +98,8 @@ class PortGrants:
 
             port = open_port(asked.interface, ring_bytes=asked.ring_bytes, fanout=asked.fanout)
         with port:
+            if asked.fanout is None:
+                _keep_bound(port.fd)
             tap_fds, reason = self._tap_fds(port) if asked.tap else ([], "not asked for")
             facts = PortFacts(
                 port.interface, port.ifindex, port.linktype, port.ring_bytes, port.fanout, reason

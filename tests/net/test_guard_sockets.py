@@ -1,6 +1,8 @@
 """Sockets that the guard opens for a process without capabilities: mirror ports and DHCP's."""
 
 import contextlib
+import errno
+import os
 import socket
 import subprocess
 import sys
@@ -175,6 +177,16 @@ def test_only_interfaces_that_guard_toml_names_are_taken_away(span: Site) -> Non
     span.start_guard('capture = ["lan0"]\n')
     with span.client() as guard, pytest.raises(GuardError, match="capture list"):
         guard.open_mirror("mirror", MIRROR_BYTES)
+
+
+def test_who_is_given_a_port_cannot_bind_it_to_an_interface_that_is_not_to_be_captured(
+    lan: Site,
+) -> None:
+    lan.start_guard('capture = ["lan0"]\n')
+    with lan.client() as guard, guard.open_port("lan0", 1 << 20, tap=False).port as port:
+        with socket.socket(fileno=os.dup(port.fd)) as ours, pytest.raises(OSError) as raised:
+            ours.bind(("lo", 0x0003))
+        assert raised.value.errno == errno.EINVAL
 
 
 def test_an_agent_without_a_capability_sees_a_scan_on_a_mirror_port(span: Site) -> None:
