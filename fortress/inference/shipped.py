@@ -14,7 +14,7 @@ from fortress.inference.rejection import ModelRejected
 from fortress.inference.statement import list_files
 
 PINS = {
-    "flow-classifier": "48af5bd0d210badb02931703871c1a9670c4a79ffaa95023c08d73f25bdc64a9",
+    "flow-classifier": "25b5744d897c77a055e4dab4a8d9f26789c7dbba45fba4d34ff91760bab187df",
     "host-anomaly": "daf6fcd99582280a3ea31712594494e2d60402c67c86b03a9f64497ec217f385",
     "threat-lstm": "2b6e21abf68bac23e0b5fdac2b59787f27c7b13e2eadca7c26c96002eb202f11",
 }

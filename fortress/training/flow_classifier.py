@@ -27,7 +27,7 @@ from fortress.training.reliability import cross_calibrated, risk_weights
 from fortress.training.truth import Fate
 
 NAME = "flow-classifier"
-VERSION = "2.0.0"
+VERSION = "2.1.0"
 CLASSES = ("benign", "attack")
 _LOADED = 0.03  # share of the whole time that reading takes
 _MIN_OTHER_ORIGIN = 100  # judged flows; fewer tell nothing about an origin

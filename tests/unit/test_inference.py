@@ -238,7 +238,7 @@ def test_weights_in_another_file_are_refused_inside_an_attribute(registry: Regis
 
 def test_a_changed_model_that_nobody_signed_is_never_used(registry: Registry) -> None:
     assert registry.load(NAME).publisher == "shipped"
-    rewrite_recipe(registry, lambda text: text.replace("risk = 0.7", "risk = 0.1"))
+    rewrite_recipe(registry, lambda text: re.sub(r"\nrisk = 0\.\d+", "\nrisk = 0.1", text))
     assert read_draft(registry.root / NAME).threshold() < 0.2, "nothing else is wrong with it"
     with pytest.raises(ModelRejected) as caught:
         registry.load(NAME)
