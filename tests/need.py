@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,7 +34,7 @@ def go_without(name: str, missing: str) -> NoReturn:
     message = f"needs {name}: {missing}"
     if name in os.environ.get("FORTRESS_REQUIRE", "").split(","):
         pytest.fail(f"{message} (FORTRESS_REQUIRE says this machine has it)", pytrace=False)
-    pytest.skip(message)
+    pytest.skip(message, allow_module_level=True)
 
 
 @functools.cache
@@ -111,6 +112,11 @@ def aarch64() -> str | None:
     return look()
 
 
+def torch() -> str | None:
+    """Look for PyTorch, with which sequence models are made."""
+    return None if find_spec("torch") else "no PyTorch (FORTRESS_TORCH_INDEX=… ./dev test)"
+
+
 def rivals() -> str | None:
     """Look for the environment of the rivals' own Python packages, NFStream among them."""
     return None if RIVALS_PYTHON.exists() else f"no {RIVALS_PYTHON} (./dev test makes it)"
@@ -145,6 +151,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "root": lambda: "run as root" if os.geteuid() else None,
     "shared": shared,
     "systemd": programs("systemd-analyze", package="systemd"),
+    "torch": torch,
     "tshark": programs("tshark", package="tshark"),
     "valgrind": programs("valgrind", package="valgrind"),
     "vm": programs(

@@ -43,7 +43,18 @@ def test_names_are_unique_and_every_feature_says_what_it_is() -> None:
 
 
 def test_nothing_that_tells_where_a_capture_was_taken_is_read() -> None:
-    words = ("addr", "mac", "orig_port", "vlan", "iface", "ttl", "window", "mss", "wscale", "options")
+    words = (
+        "addr",
+        "mac",
+        "orig_port",
+        "vlan",
+        "iface",
+        "ttl",
+        "window",
+        "mss",
+        "wscale",
+        "options",
+    )
     words += ("first_ns", "last_ns", "end_reason", "tos", "tunnel", "ip_version", "flow_id")
     leaks = [name for name in flow.COLUMNS for word in words if word in name]
     assert leaks == []

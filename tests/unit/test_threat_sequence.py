@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the network is made by torch, of the extra `train`")
+pytest.importorskip("torch", reason="FORTRESS_TORCH_INDEX=… ./dev test installs it")
 
 import torch
 

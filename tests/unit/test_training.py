@@ -307,3 +307,7 @@ def test_the_shipped_model_keeps_to_its_target_on_shared_flows(shared_flows: Flo
     assert found[benign].sum() <= 1e-3 * benign.sum()
     attack = flows.judged & (flows.fate == Fate.ATTACK)
     assert found[attack].mean() > 0.5
+
+
+def test_sequence_models_can_be_made_here() -> None:
+    need("torch")
