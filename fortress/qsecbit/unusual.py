@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from fortress_core import format_addr
 
-from fortress.features.host import INTERVAL_COLUMNS, Minutes, Windows, rows_of_intervals
+from fortress.features.host import (
+    INTERVAL_COLUMNS,
+    WINDOW_NS,
+    Minutes,
+    Windows,
+    rows_of_intervals,
+)
 from fortress.qsecbit.describe import mac_text
 from fortress.qsecbit.fuse import WATCH
 from fortress.verdict import Finding, Layer, Source
@@ -18,6 +24,7 @@ from fortress.verdict import Finding, Layer, Source
 DETECTOR = "unusual_device"
 SIGNATURE_ID = 1920
 SEVERITY = 0.5
+ROWS = 4096
 _WORDS = {
     "flows_out": "connections begun",
     "flows_in": "connections received",
@@ -82,6 +89,9 @@ class UnusualDevices:
         self._model = model
         self._secret = secret
         self._minutes = Minutes(secret)
+        self._waiting: list[dict[str, npt.NDArray[Any]]] = []
+        self._rows = 0
+        self._last_ns = 0
         self.prefixes: tuple[int, ...] = ()  # of devices' global IPv6 addresses
         self.gateways: tuple[int, ...] = ()  # MACs behind which are others than their owners
 
@@ -91,16 +101,36 @@ class UnusualDevices:
         return self._minutes.memory_bytes
 
     def observe(self, intervals: Mapping[str, npt.NDArray[Any]], ns: int) -> list[Finding]:
-        """Findings about devices whose minute is over; the rows of a tick are to be shown once."""
-        rows = None
-        if intervals and len(intervals["flow_id"]):
-            rows = rows_of_intervals(intervals, self._secret, self.prefixes, self.gateways)
-        over = self._minutes.observe(ns, rows)
+        """Findings about devices whose minute is over; the rows of a tick are to be shown once.
+
+        Rows wait for company, at most until their minute is over: adding some costs as many.
+        """
+        if ns // WINDOW_NS != self._last_ns // WINDOW_NS:
+            self._add_waiting()
+        over = self._minutes.observe(ns, None)
+        self._last_ns = ns
+        if intervals and (rows := len(intervals["flow_id"])):
+            self._waiting.append({name: intervals[name].copy() for name in self.columns})
+            self._rows += rows
+            if self._rows >= ROWS:
+                self._add_waiting()
         return [] if over is None else self._judged(over, ns)
 
     def clear(self) -> None:
         """Forgets the minute under way."""
         self._minutes = Minutes(self._secret)
+        self._waiting.clear()
+        self._rows = 0
+
+    def _add_waiting(self) -> None:
+        if not self._waiting:
+            return
+        first = self._waiting[0]
+        joined = {name: np.concatenate([one[name] for one in self._waiting]) for name in first}
+        rows = rows_of_intervals(joined, self._secret, self.prefixes, self.gateways)
+        self._minutes.observe(self._last_ns, rows)
+        self._waiting.clear()
+        self._rows = 0
 
     def _judged(self, windows: Windows, ns: int) -> list[Finding]:
         said = self._model.observe(windows)
