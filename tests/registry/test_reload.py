@@ -16,6 +16,7 @@ from fortress.events import Event
 from fortress.inference import ModelRejected
 from fortress.inference.signing import make_keys, read_private
 from fortress.inference.state import write_chosen
+from fortress.services.agent import models
 from fortress.services.agent.models import LOOK_NS, Models
 from fortress.services.agent.replay import Moment, Replay, run
 from fortress.services.agent.slots import FlowSlot
@@ -61,6 +62,12 @@ class Kept:
         last = self.events[-1]
         assert last.kind == "stats"
         return dict(json.loads(last.line)["stats"])
+
+
+@pytest.fixture(autouse=True)
+def _every_tick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay looks at which version is in use some ten times a second; here at every tick."""
+    monkeypatch.setattr(models, "POLL_S", 0.0)
 
 
 @pytest.fixture

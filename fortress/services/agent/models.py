@@ -7,6 +7,7 @@ is called between two ticks and costs a stat a model when nothing has changed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ OPENS: dict[str, Callable[[ModelEntry], Slot]] = {
     DEVICES: DeviceSlot,
 }
 LOOK_NS = 60_000_000_000  # of capture time, between two looks at drift
+POLL_S = 0.1  # of real time, between two looks at which version is in use
 SAVE_NS = 3_600_000_000_000  # of capture time, after which what was learnt is kept
 LEARNT = "devices-learnt.npz"  # in state_dir
 _CALMER = 0.8  # of the threshold, below which drift is said to be over
@@ -66,6 +68,7 @@ class Models:
         path = settings.state_dir / LEARNT if learns else None
         self._opens = OPENS | {DEVICES: partial(DeviceSlot, path=path)}
         self._save_ns = 0
+        self._poll_s = 0.0
         self._models = {name: self._begin(name, settings.models.mode(name)) for name in OPENS}
 
     def pipeline(self, settings: PipelineSettings) -> Pipeline:
@@ -89,10 +92,14 @@ class Models:
         """What has changed since the last look, at the tick `ns`; between two ticks."""
         notices = [Notice(ns, one.kind, one.message, one.facts) for one in self._begun]
         self._begun.clear()
+        now_s = time.monotonic()
+        polls = now_s >= self._poll_s  # a replay has a thousand ticks a second
+        if polls:
+            self._poll_s = now_s + POLL_S
         for model in self._models.values():
             if model.slot is None:
                 continue
-            found = model.watch.poll()
+            found = model.watch.poll() if polls else None
             if isinstance(found, ModelRejected):
                 notices.append(_refused(ns, model.name, found))
             elif found is not None:
