@@ -16,7 +16,7 @@ FILE_VARIABLE = "FORTRESS_CONFIG"
 # What tests, benches, ./dev and the containers are told (docs/development.md); no settings.
 DEVELOPMENT = (
     "APT_SOURCES", "BENCH_SLOWER", "BUILD_MOUNTS", "CAPTURES", "CONTAINERS", "FUZZ_SECONDS",
-    "REQUIRE", "SEED", "SHARED",
+    "REQUIRE", "SEED", "SHARED", "TORCH_INDEX",
 )  # fmt: skip
 _NO_SETTINGS = {FILE_VARIABLE, *(f"{PREFIX}{name}" for name in DEVELOPMENT)}
 _FREE = ("qsecbit", "detectors")  # their keys are known to those who read them, not to Settings

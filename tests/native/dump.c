@@ -97,7 +97,7 @@ int main(int count, char **words)
 	source->ops->stats(source, &stats);
 	fprintf(stderr, "drops %" PRIu64 ", absurd lengths %" PRIu64 "\n", stats.kernel_drops,
 		stats.absurd_lengths);
-	damaged = source->ops->damages(source, &damages);
+	damaged = source->ops->damages ? source->ops->damages(source, &damages) : 0;
 	for (int i = 0; i < damaged; i++)
 		fprintf(stderr, "%s: damaged at octet %" PRIu64 ": %s\n", damages[i].path,
 			damages[i].offset, damages[i].message);
