@@ -79,7 +79,6 @@ class Archive:
         self._lost = self._written = 0
         self._lost_by_disk = 0
         self._error = ""
-        pa.set_memory_pool(pa.system_memory_pool())  # 8 MiB less than mimalloc, and no creep
         try:
             shelf.tidy(folder)
             self._files = shelf.files(folder)
