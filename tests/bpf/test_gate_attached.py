@@ -17,10 +17,11 @@ from fortress_core import BpfError, BpfObject, Gate, GateEntry, GateKey
 from tests.bpf.gate_links import Link, inside, ip, two_hosts
 from tests.bpf.gate_runs import compiled, need_gate
 from tests.need import need
+from tests.patience import patient
 
 HERE = Path(__file__).parent
 FAR, FAR6, NEAR, NEAR6 = "10.9.0.1", "fd00:9::1", "10.9.0.2", "fd00:9::2"
-PATIENCE_S = 15.0
+PATIENCE_S = patient(15.0)
 LEFT_BEHIND = """
 import sys, time
 from fortress_core import Gate, GateEntry, GateKey
@@ -109,17 +110,17 @@ def received(link: Link, octets: int) -> int:
     """How many of so many octets, sent by TCP from the far to the near host, arrive."""
     with inside(link.near):
         listener = socket.create_server((NEAR, 0))
-        listener.settimeout(10)
+        listener.settimeout(patient(10))
     with inside(link.far):
-        sender = socket.create_connection(listener.getsockname(), timeout=10)
+        sender = socket.create_connection(listener.getsockname(), timeout=patient(10))
     taken, _ = listener.accept()
     with listener, sender, taken, ThreadPoolExecutor(1) as pool:
-        taken.settimeout(10)
+        taken.settimeout(patient(10))
         done = pool.submit(sender.sendall, bytes(octets))
         count = 0
         while count < octets and (part := taken.recv(1 << 20)):
             count += len(part)
-        done.result(timeout=10)
+        done.result(timeout=patient(10))
     return count
 
 

@@ -13,8 +13,9 @@ from fortress_core.gate import counter_meanings
 from tests.bpf.gate_frames import ATTACKER, MAC, TCP_SYN, UDP
 from tests.bpf.gate_runs import XDP_DROP, XDP_PASS, need_gate, run
 from tests.need import ROOT
+from tests.patience import patient
 
-PATIENCE_S = 10.0
+PATIENCE_S = patient(10.0)
 KEY = GateKey.parse(ATTACKER)
 
 

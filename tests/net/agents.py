@@ -15,6 +15,7 @@ from fortress.errors import GuardError
 from fortress.respond.client import GuardClient
 from tests.net import guarded
 from tests.net.namespace import Namespace, new_namespace
+from tests.patience import patient
 from tests.surface.asking import Answer, ask
 
 FORTRESS = Path(sys.executable).parent / "fortress"
@@ -127,7 +128,7 @@ class Site:
     def stop(self, agent: subprocess.Popen[str]) -> str:
         """What the agent said on standard error, having been asked to stop."""
         agent.send_signal(signal.SIGTERM)
-        said = agent.communicate(timeout=30)[1]
+        said = agent.communicate(timeout=patient(30))[1]
         assert agent.returncode == 0, said
         return said
 
@@ -171,7 +172,7 @@ def site(folder: Path) -> Iterator[Site]:
             for process in (*made.agents, *made.guards):
                 if process.poll() is None:
                     process.kill()
-                process.communicate(timeout=10)
+                process.communicate(timeout=patient(10))
 
 
 def wire(gateway: Namespace, stranger: Namespace) -> None:

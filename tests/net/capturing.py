@@ -26,6 +26,7 @@ from fortress_core import (
 
 from tests.core.frames import Outcome, Table, collect
 from tests.net.namespace import Namespace
+from tests.patience import patient
 
 OPTIONS = StreamOptions(tick_ns=100_000_000, packet_rows="all", keep_sequences=True)
 SETTLE_S = 0.05  # a frame that was sent is in every ring by then
@@ -88,7 +89,7 @@ def capturing(
         time.sleep(SETTLE_S)
     finally:
         capture.stream.stop()
-        reader.join(timeout=30)
+        reader.join(timeout=patient(30))
         assert not reader.is_alive(), "the stream did not stop"
         capture.ports = capture.stream.ports()
         capture.shunted = capture.stream.shunt_stats()
@@ -126,7 +127,7 @@ def recording(namespace: Namespace, interface: str, path: Path, frames: int) -> 
             line = tcpdump.stderr.readline()
         try:
             yield
-            tcpdump.wait(timeout=20)
+            tcpdump.wait(timeout=patient(20))
         finally:
             tcpdump.terminate()
         told = tcpdump.stderr.read()

@@ -23,6 +23,7 @@ from fortress_core import (
 from tests.core.frames import Outcome, collect
 from tests.net.capturing import OPTIONS, SETTLE_S, _StaysOpen, ports_on
 from tests.net.namespace import PATIENCE_S, Namespace, new_namespace
+from tests.patience import patient
 
 CLIENT, INNER, OUTER, SERVER = "10.1.0.2", "10.1.0.1", "203.0.113.1", "203.0.113.2"
 CLIENT6, INNER6, OUTER6, SERVER6 = "fd00:1::2", "fd00:1::1", "2001:db8:2::1", "2001:db8:2::2"
@@ -158,7 +159,7 @@ def both_sides(
             threading.Event().wait(SETTLE_S)
         finally:
             stream.stop()
-            reader.join(timeout=30)
+            reader.join(timeout=patient(30))
             assert not reader.is_alive(), "the stream did not stop"
             seen.nat, seen.shunted = stream.nat(), stream.shunt_stats().packets
             seen.forged = stream.forged(LAN), stream.forged(WAN)

@@ -17,6 +17,7 @@ from fortress.respond.block import Block, make_block
 from fortress.respond.client import GuardClient
 from fortress.verdict import Action
 from tests.net.namespace import Namespace, new_namespace
+from tests.patience import patient
 
 FORTRESS = Path(sys.executable).parent / "fortress"
 GATEWAY_LAN, GATEWAY_WAN = "192.168.77.1", "198.51.100.1"
@@ -25,14 +26,14 @@ CAMERA_MAC = "02:00:5e:00:77:66"
 LAPTOP6, STRANGER6, STRANGER6_SITE = "2001:db8:77::20", "2001:db8:51::66", "2001:db8:51::/64"
 GATEWAY6_LAN, GATEWAY6_WAN = "2001:db8:77::1", "2001:db8:51::1"
 WAIT_S = 10.0
-PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))  # more where all is slow: tests/vm
 
 
 def until(true: Callable[[], object], within_s: float = WAIT_S) -> None:
-    """Return when it is true; AssertionError when it is not within the time (times PATIENCE)."""
-    end_s = time.monotonic() + within_s * PATIENCE
+    """Return when it is true; AssertionError when it is not in time."""
+    most_s = patient(within_s)
+    end_s = time.monotonic() + most_s
     while not true():
-        assert time.monotonic() < end_s, f"not so within {within_s * PATIENCE:g} s"
+        assert time.monotonic() < end_s, f"not so within {most_s:g} s"
         time.sleep(0.02)
 
 
@@ -132,7 +133,7 @@ def pings(source: Namespace, target: str, count: int = 1, wait_s: float = 0.6) -
     """How many of `count` echo requests are answered."""
     command = source.command("ping", "-n", "-q", "-c", str(count), "-i", "0.02")
     command += ["-W", str(wait_s), target]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patient(60))
     words = done.stdout.partition(" received")[0].split()
     return int(words[-1]) if words else 0
 

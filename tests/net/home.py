@@ -13,6 +13,7 @@ from fortress.devices.policy import DeviceRule, parse_policy, parse_window
 from fortress.respond.answers import DeviceStanding
 from tests.net.guarded import FORTRESS, Gateway, environment_without_session, plug, until
 from tests.net.namespace import Namespace, new_namespace
+from tests.patience import patient
 
 PHONE_MAC, LAPTOP_MAC, NAS_MAC = "02:00:5e:00:77:66", "02:00:5e:00:77:20", "02:00:5e:00:78:10"
 SERVER_MAC, GATEWAY_MAC = "02:00:5e:00:51:66", "02:00:5e:00:77:01"
@@ -121,7 +122,7 @@ def _succeed(space: Namespace, tries: dict[str, tuple[str, str]]) -> set[str]:
         running[name] = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-    return {name for name, one in running.items() if one.wait(timeout=30) == 0}
+    return {name for name, one in running.items() if one.wait(timeout=patient(30)) == 0}
 
 
 def _words(tool: str, target: str) -> list[str]:
@@ -227,4 +228,4 @@ def _running(command: list[str]) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=patient(10))

@@ -22,6 +22,7 @@ from fortress.verdict import Action
 from tests.net.guarded import LAPTOP
 from tests.net.house import House
 from tests.net.namespace import Namespace
+from tests.patience import patient
 
 PACKETS = 1000  # of a round, as many a second
 TRIED_PORT = 80
@@ -71,7 +72,7 @@ def attack(house: House, kind: Attack, attacker: str, victim: str = LAPTOP) -> N
     """One round of an attack: PACKETS in a second, from an address that the attacker has."""
     words = ["hping3", "-q", "-n", "-S", "-a", attacker, "-s", str(_FIRST_PORT), *kind.options]
     command = house.stranger.command(*words, "-i", "u1000", "-c", str(PACKETS), victim)
-    subprocess.run(command, capture_output=True, check=False, timeout=30)
+    subprocess.run(command, capture_output=True, check=False, timeout=patient(30))
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from tests.net.guarded import CAMERA, pings, until
 from tests.net.house import LAN, SERVER, SERVER6, House
 from tests.net.namespace import Namespace
+from tests.patience import patient
 
 OFFERED, LEAST_SHARE, TRIES = 2_500_000_000, 0.95, 6
 _GRACE_S = 20.0
@@ -122,7 +123,7 @@ def running(place: Namespace, *words: str | Path) -> Iterator[subprocess.Popen[b
     finally:
         tool.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            tool.wait(timeout=5)
+            tool.wait(timeout=patient(5))
         tool.kill()
         tool.wait()
 
@@ -183,7 +184,7 @@ def sshd(place: Namespace, folder: Path) -> Iterator[None]:
         yield
     finally:
         daemon.terminate()
-        daemon.wait(timeout=10)
+        daemon.wait(timeout=patient(10))
 
 
 def _ssh_options(folder: Path) -> list[str]:
@@ -242,7 +243,7 @@ def everyday(house: House, folder: Path, seconds: float) -> dict[str, int]:
     while time.monotonic() < end_s:
         for name, words in deeds.items():
             command = house.laptop.command(*words)
-            subprocess.run(command, check=True, capture_output=True, timeout=30)
+            subprocess.run(command, check=True, capture_output=True, timeout=patient(30))
             done[name] += 1
         time.sleep(0.2)
     assert going.finish().never_stalled

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.patience import patient
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET, _SO_TIMESTAMP = 0x40000000, 29
-PATIENCE_S = 10  # ten times and more what it takes
+PATIENCE_S = patient(10)
 _NUMBERS = itertools.count()
 
 

@@ -27,6 +27,7 @@ from tests.need import ROOT, need
 from tests.net.capturing import OPTIONS, SETTLE_S, _StaysOpen, differing, in_order
 from tests.net.namespace import PATIENCE_S, Namespace
 from tests.net.traffic import all_kinds, sample_frames, tagged
+from tests.patience import patient
 
 PACE = 10_000  # frames that the reader may be behind: places are more
 TICK = StreamOptions(tick_ns=100_000_000)
@@ -61,7 +62,7 @@ def captured(port: XdpPort, wire: Namespace, frames: Sequence[bytes]) -> tuple[O
                 time.sleep(0.001)
     time.sleep(SETTLE_S)
     stream.stop()
-    reader.join(timeout=30)
+    reader.join(timeout=patient(30))
     assert outcomes, "the stream did not stop"
     return outcomes[0], stream
 

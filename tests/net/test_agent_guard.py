@@ -11,6 +11,7 @@ import pytest
 
 from tests.need import need
 from tests.net.agents import OURS, THEIRS, Site, site, until, wire
+from tests.patience import patient
 
 ENFORCE = '[respond]\nmode = "enforce"\n'
 
@@ -26,7 +27,9 @@ def lan(tmp_path: Path) -> Iterator[Site]:
 def scan(lan: Site) -> None:
     """nmap scans the gateway; once it is blocked nothing answers any more."""
     words = ("nmap", "-n", "-Pn", "-sS", "-T4", "--host-timeout", "3s", "-p", "1-1000", OURS)
-    subprocess.run(lan.stranger.command(*words), check=False, capture_output=True, timeout=60)
+    subprocess.run(
+        lan.stranger.command(*words), check=False, capture_output=True, timeout=patient(60)
+    )
 
 
 def acts(lan: Site, outcome: str) -> list[dict[str, Any]]:
@@ -67,7 +70,7 @@ def test_an_attacker_is_blocked_in_the_kernel_and_stays_so_without_the_agent(lan
     assert lan.blocked() == {acts(lan, "done")[0]["target"]}
     until(lambda: lan.ask("/blocks").json["blocks"])
     agent.kill()
-    agent.wait(10)
+    agent.wait(patient(10))
     assert not answers(lan), "the kernel keeps it"
     lan.start()
     until(lambda: lan.ask("/blocks").json["blocks"])
@@ -126,7 +129,7 @@ def test_a_guard_that_is_killed_and_comes_back_is_found_again_and_asked_nothing_
     scan(lan)
     until(lambda: acts(lan, "done"))
     guard.kill()
-    guard.wait(10)
+    guard.wait(patient(10))
     until(lambda: lan.sensor("guard")["state"] == "stale")
     assert not answers(lan)
     lan.start_guard()

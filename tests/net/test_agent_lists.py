@@ -13,6 +13,7 @@ from fortress.services.agent import lists
 from fortress.services.agent.lists import JITTER, Lists, Pace
 from tests.need import need
 from tests.net.agents import Site, site, until
+from tests.patience import patient
 from tests.respond import list_site
 from tests.respond.list_site import serving
 
@@ -107,7 +108,7 @@ def test_how_often_it_is_asked_is_what_lists_every_hours_says_and_a_little_chanc
     with keeping(lan, web, hour_s=0.1, lists_every_hours=168):
         until(lambda: stands(lan, "203.0.113.9"))
         with pytest.raises(AssertionError):
-            until(lambda: len(web.asked) > 1, 2)
+            until(lambda: len(web.asked) > 1, 0.7)
     pace = Pace(1.0, random.Random(7))
     times = [pace.after(100) - pace.after(0) for _ in range(200)]
     assert 100 * (1 - JITTER) - 1 < min(times) < 95 < 105 < max(times) < 100 * (1 + JITTER) + 1
@@ -136,7 +137,7 @@ def test_a_list_that_guard_toml_does_not_name_is_told_with_the_remedy(
 def test_a_guard_that_is_away_is_asked_when_it_is_there(lan: Site, web: list_site.Site) -> None:
     guard = lan.guards[-1]
     guard.terminate()
-    guard.wait(10)
+    guard.wait(patient(10))
     with keeping(lan, web) as kept:
         until(lambda: state(kept)[0] == "stale")
         lan.start_guard("[feeds.drop]\nmost = 100\n")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.need import need
 from tests.net.agents import OURS, THEIRS, Site, site, until, wire
+from tests.patience import patient
 
 
 @pytest.fixture
@@ -24,7 +25,9 @@ def scan(lan: Site, ports: str = "1-1000") -> None:
     """nmap scans the gateway."""
     need("lab")
     words = ("nmap", "-n", "-Pn", "-sS", "-T4", "-p", ports, OURS)
-    subprocess.run(lan.stranger.command(*words), check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        lan.stranger.command(*words), check=True, capture_output=True, timeout=patient(60)
+    )
 
 
 def test_a_scan_on_the_wire_becomes_an_alert_and_a_verdict(lan: Site) -> None:
@@ -80,7 +83,7 @@ def test_a_renamed_interface_is_still_watched(lan: Site) -> None:
 def test_a_second_agent_on_the_interface_is_told_the_pid_of_the_first(lan: Site) -> None:
     first = lan.start()
     second = lan.begin(FORTRESS_STATE_DIR=str(lan.folder / "other"))
-    said = second.communicate(timeout=30)[1]
+    said = second.communicate(timeout=patient(30))[1]
     assert second.returncode == 1
     pid = lan.ask("/health").json["pid"]
     assert f"interface lan0: another agent has it, pid {pid}" in said
@@ -97,7 +100,7 @@ def test_a_second_agent_on_the_interface_is_told_the_pid_of_the_first(lan: Site)
 )
 def test_what_cannot_be_watched_is_said(lan: Site, options: tuple[str, ...], words: str) -> None:
     agent = lan.begin(*(options or ("--source", "auto")))
-    said = agent.communicate(timeout=30)[1]
+    said = agent.communicate(timeout=patient(30))[1]
     assert agent.returncode in (1, 2)
     assert words in said
     assert "Traceback" not in said
@@ -109,7 +112,7 @@ def test_without_guard_and_capability_the_remedy_is_named(lan: Site) -> None:
         *(Path(__file__).parents[2] / ".venv/bin/fortress", "agent", "run"),
         *("--interface", "lan0", "--config", lan.toml),
     )
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=patient(60))
     assert done.returncode == 1
     assert "CAP_NET_RAW" in done.stderr
     assert "fortress guard run" in done.stderr
@@ -157,7 +160,7 @@ def test_status_says_that_it_stops_while_it_waits_for_the_guard(lan: Site) -> No
         until(lambda: lan.state() == "stopping")
     finally:
         guard.send_signal(signal.SIGCONT)
-    agent.communicate(timeout=30)
+    agent.communicate(timeout=patient(30))
     assert agent.returncode == 0
 
 
@@ -185,7 +188,7 @@ def test_no_flow_is_an_event_where_none_is_asked_for(lan: Site) -> None:
 def test_a_mirror_port_is_watched_by_af_xdp_and_one_with_an_address_is_refused(lan: Site) -> None:
     need("bpf")
     refused = lan.begin("--interface", "lan0", "--source", "af_xdp")
-    said = refused.communicate(timeout=30)[1]
+    said = refused.communicate(timeout=patient(30))[1]
     assert refused.returncode == 1
     assert "address" in said
     lan.gateway.ip("addr flush dev lan0")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.need import need
 from tests.net.agents import OURS, Site, site, until
+from tests.patience import patient
 
 FLOOD = Path(__file__).with_name("flood_flows.py")
 MOST_RSS_BYTES = 350e6
@@ -37,7 +38,7 @@ def flood(lan: Site, count: int, per_second: int) -> subprocess.Popen[bytes]:
 
 def test_memory_stays_within_its_bound_with_a_full_flow_table(lan: Site) -> None:
     agent = lan.start()
-    assert flood(lan, 110_000, 10_000).wait(90) == 0
+    assert flood(lan, 110_000, 10_000).wait(patient(90)) == 0
     until(lambda: lan.ask("/status").json["totals"]["packets"] > 60_000, within_s=60)
     status = lan.ask("/status").json
     rows = Path(f"/proc/{agent.pid}/status").read_text().splitlines()
@@ -57,7 +58,7 @@ def test_above_capacity_whole_flows_are_left_out_and_it_recovers_by_itself(lan: 
         until(lambda: lan.ask("/score").json["score"]["confidence"] < 0.5)
     finally:
         flooding.terminate()
-        flooding.wait(10)
+        flooding.wait(patient(10))
     assert any(one.startswith("one flow in 2 is looked at") for one in lan.notices("shedding"))
     until(lambda: lan.ask("/status").json["sampled"] == 1, within_s=90)
     until(lambda: lan.notices("shedding")[-1].startswith("every flow is looked at"))

@@ -13,6 +13,7 @@ from fortress.inference.configured import registry_of
 from fortress.inference.signing import make_keys, read_private
 from tests.need import need
 from tests.net.agents import FORTRESS, OURS, Site, site, until
+from tests.patience import patient
 from tests.registry.world import NAME, shipped_as, sign_anyway
 
 
@@ -40,7 +41,7 @@ def command(lan: Site, *words: str) -> subprocess.CompletedProcess[str]:
         [FORTRESS, "model", *words, "--json", "--config", str(lan.toml)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
 
@@ -58,7 +59,7 @@ def test_a_promoted_version_is_taken_up_and_no_packet_is_lost(lan: Site) -> None
         until(lambda: model(lan)["version"] == "9.0.0")
         assert command(lan, "rollback", NAME).returncode == 0
         until(lambda: model(lan)["publisher"] == "shipped")
-    assert pings.wait(timeout=60) == 0
+    assert pings.wait(timeout=patient(60)) == 0
     until(lambda: lan.ask("/status").json["totals"]["packets"] >= 800)
     drops = lan.ask("/status").json["drops"]
     assert {name: drops[name] for name in ("kernel_drops", "rows_lost", "packets_shed")} == {

@@ -15,6 +15,7 @@ import pytest
 from tests.need import need
 from tests.net.agents import OURS, Site, site, until
 from tests.net.test_agent_load import flood
+from tests.patience import patient
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
     """Where a service tells how it fares."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hears:
         hears.bind(str(tmp_path / "notify"))
-        hears.settimeout(15)
+        hears.settimeout(patient(15))
         yield hears
 
 
@@ -107,7 +108,7 @@ def test_a_loop_that_stands_still_does_not_feed_the_watchdog(
             systemd.recv(4096)
     finally:
         os.kill(agent.pid, signal.SIGCONT)
-    systemd.settimeout(15)
+    systemd.settimeout(patient(15))
     hear(systemd, "WATCHDOG=1")
 
 
@@ -120,7 +121,7 @@ def test_a_database_that_is_gone_does_not_stop_detection(lan: Site) -> None:
     try:
         until(lambda: lan.events("alert"))
     finally:
-        flooding.wait(30)
+        flooding.wait(patient(30))
     assert lan.sensor("eve")["state"] == "live"
 
 
@@ -153,7 +154,7 @@ def test_a_second_agent_on_the_state_folder_is_told_the_pid_of_the_first(lan: Si
     pid = lan.ask("/health").json["pid"]
     lan.gateway.ip("link add lan1 type veth peer name lan2")
     second = lan.begin("--interface", "lan1")
-    said = second.communicate(timeout=30)[1]
+    said = second.communicate(timeout=patient(30))[1]
     assert second.returncode == 1
     assert f"another agent has it, pid {pid}" in said
     assert "state_dir" in said

@@ -12,6 +12,7 @@ import pytest
 from tests.need import need
 from tests.net.agents import FORTRESS, OURS, THEIRS, Site, site, until
 from tests.net.test_agent_load import flood
+from tests.patience import patient
 from tests.surface.asking import ask
 
 
@@ -65,7 +66,7 @@ def test_outside_names_the_side_where_no_default_route_does(lan: Site) -> None:
 def test_a_small_flow_budget_lets_the_oldest_flows_go(lan: Site) -> None:
     lan.config = "[capture]\nflow_budget_mib = 1\n"
     lan.start()
-    assert flood(lan, 8000, 4000).wait(60) == 0
+    assert flood(lan, 8000, 4000).wait(patient(60)) == 0
     until(lambda: lan.ask("/status").json["drops"]["flows_evicted"] > 1000)
     assert lan.ask("/status").json["flows_active"] < 4000
 

@@ -12,6 +12,7 @@ from tests.core.frames import Packet
 from tests.need import need
 from tests.net.agents import Site, site, until
 from tests.net.namespace import Namespace, new_namespace
+from tests.patience import patient
 
 FAR = "198.51.100.66"
 BOTH = ("--interface", "lan0", "--interface", "wan0")
@@ -76,7 +77,7 @@ def test_an_agent_without_a_capability_has_translations_from_the_guard(lan: Site
     ping_far(lan)
     until(lambda: lan.sensor("conntrack")["facts"]["twice"] == 10)
     guard.kill()
-    guard.wait(10)
+    guard.wait(patient(10))
     lan.start_guard()
     audit = lan.folder / "guard.jsonl"
     until(lambda: audit.read_text().count("open_conntrack") == 2, within_s=40)

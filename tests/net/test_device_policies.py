@@ -27,6 +27,7 @@ from tests.net.home import (
     Home,
     at_home,
 )
+from tests.patience import patient
 
 RESTRICTED = [told(one) for one in POLICIES if one != "full"]
 REACHED_FROM = {
@@ -94,10 +95,12 @@ def test_a_connection_that_stands_is_cut_both_ways(home: Home) -> None:
         with home.server.entered():
             listener = stack.enter_context(socket.create_server((SERVER4, 7777)))
         with home.phone.entered():
-            here = stack.enter_context(socket.create_connection((SERVER4, 7777), timeout=5))
+            here = stack.enter_context(
+                socket.create_connection((SERVER4, 7777), timeout=patient(5))
+            )
         there = stack.enter_context(listener.accept()[0])
         here.sendall(b"before")
-        there.settimeout(5)
+        there.settimeout(patient(5))
         assert there.recv(64) == b"before"
         home.policy("lan-only")
         here.sendall(b"after")
@@ -108,7 +111,7 @@ def test_a_connection_that_stands_is_cut_both_ways(home: Home) -> None:
                 one.recv(64)
         home.policy("full")
         for one in (here, there):
-            one.settimeout(20)
+            one.settimeout(patient(20))
             assert one.recv(64) == b"after", "TCP sends again what was dropped"
 
 
@@ -226,7 +229,7 @@ def test_a_foreign_table_of_our_name_stops_the_guard_and_is_not_touched(home: Ho
     home.gateway.stop(home.gateway.guards[-1])
     home.gateway.nft("add table inet fortress_devices")
     guard = home.gateway.begin()
-    said = guard.communicate(timeout=20)[1]
+    said = guard.communicate(timeout=patient(20))[1]
     assert guard.returncode == 1
     assert "nft table inet fortress_devices exists and is not the guard's" in said
     assert "Traceback" not in said

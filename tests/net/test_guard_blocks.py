@@ -31,6 +31,7 @@ from tests.net.guarded import (
     until,
 )
 from tests.net.namespace import Namespace
+from tests.patience import patient
 
 
 @pytest.fixture
@@ -200,7 +201,7 @@ def _connected(
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         listener = stack.enter_context(socket.create_server((address, 7777), family=family))
     with asking.entered():
-        here = stack.enter_context(socket.create_connection((address, 7777), timeout=5))
+        here = stack.enter_context(socket.create_connection((address, 7777), timeout=patient(5)))
     there = stack.enter_context(listener.accept()[0])
-    there.settimeout(5)
+    there.settimeout(patient(5))
     return here, there

@@ -29,6 +29,7 @@ from tests.net.guarded import (
     plug,
     until,
 )
+from tests.patience import patient
 
 NET_ADMIN, NET_RAW, BPF = 12, 13, 39
 
@@ -46,7 +47,7 @@ def test_a_flushed_ruleset_is_restored_with_every_block(home: Gateway) -> None:
     home.block(STRANGER, seconds=600)
     home.block(CAMERA_MAC, "203.0.113.0/24")
     with home.client() as listening:
-        events = listening.subscribe(wait_s=10)
+        events = listening.subscribe(wait_s=patient(10))
         home.nft("flush ruleset")
         begun_s = time.monotonic()
         restored = next(event for event in events if event.kind == "restored")
@@ -90,7 +91,7 @@ def test_a_foreign_table_of_our_name_stops_the_guard_and_is_not_touched(
     home.nft(f"add set {family} fortress precious {{ type ipv4_addr ; }}")
     before = home.nft("list ruleset")
     guard = home.begin()
-    said = guard.communicate(timeout=20)[1]
+    said = guard.communicate(timeout=patient(20))[1]
     assert guard.returncode == 1
     assert f"nft table {family} fortress exists and is not the guard's" in said
     assert "rename it" in said
@@ -101,7 +102,7 @@ def test_a_foreign_table_of_our_name_stops_the_guard_and_is_not_touched(
 def test_two_guards_do_not_fight(home: Gateway) -> None:
     home.start()
     second = home.begin()
-    said = second.communicate(timeout=20)[1]
+    said = second.communicate(timeout=patient(20))[1]
     assert second.returncode == 1
     assert "another guard holds" in said
     assert home.answers()
@@ -229,7 +230,7 @@ def test_who_is_in_no_group_may_not_ask(home: Gateway) -> None:
     (home.folder / "run").chmod(0o755)
     words = [str(FORTRESS), "block", "list", "--guard-config", str(home.toml)]
     command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patient(30))
     if "Permission denied" in done.stderr and "fortress: " not in done.stderr:
         pytest.skip("this checkout is not for everyone to read")
     assert done.returncode == 1
@@ -284,7 +285,7 @@ def test_the_commands_block_list_explain_undo(home: Gateway) -> None:
     def fortress(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         command = [str(FORTRESS), *words, "--guard-config", str(home.toml)]
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=30,
+            command, capture_output=True, text=True, check=False, timeout=patient(30),
             env=environment_without_session(),
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
@@ -310,7 +311,7 @@ def test_the_commands_block_list_explain_undo(home: Gateway) -> None:
 
 def test_without_a_guard_the_command_says_how_to_start_one(home: Gateway) -> None:
     words = [str(FORTRESS), "block", "list", "--guard-config", str(home.toml)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=patient(30))
     assert done.returncode == 1
     assert "no guard at" in done.stderr
     assert "fortress guard run" in done.stderr
@@ -351,7 +352,7 @@ def test_malformed_messages_are_answered_and_the_guard_lives(home: Gateway, seed
     bad += [whole[: rng.randrange(len(whole))] + rng.randbytes(9) for _ in range(60)]
     for message in bad:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asks:
-            asks.settimeout(10)
+            asks.settimeout(patient(10))
             asks.connect(str(home.socket))
             asks.send(message)
             answer = asks.recv(65536)

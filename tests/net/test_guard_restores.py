@@ -27,6 +27,7 @@ from tests.net.guarded import (
     until,
 )
 from tests.net.namespace import Namespace, new_namespace
+from tests.patience import patient
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_after_a_flush_blocks_stand_within_a_second_and_a_large_list_follows(hom
         assert client.load_feed("big", LIST, 3600).entries == len(LIST)
         status = client.status()
     with home.client() as listening:
-        events = listening.subscribe(wait_s=30)
+        events = listening.subscribe(wait_s=patient(30))
         home.nft("flush ruleset")
         begun_s = time.monotonic()
         restored = next(event for event in events if event.kind == "restored")

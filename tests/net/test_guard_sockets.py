@@ -24,6 +24,7 @@ from tests.net.agents import OURS, Site, site, until
 from tests.net.capturing import capturing, differing, in_order, ports_on
 from tests.net.namespace import PATIENCE_S, Namespace
 from tests.net.traffic import all_kinds, sample_frames
+from tests.patience import patient
 
 BARE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
 MIRROR_BYTES = 64 << 20
@@ -198,7 +199,9 @@ def test_an_agent_without_a_capability_sees_a_scan_on_a_mirror_port(span: Site) 
     assert status["source"] == "af_xdp"
     assert "the guard" in status["notes"][0]
     words = ("nmap", "-n", "-Pn", "-sS", "-T4", "--host-timeout", "3s", "-p", "1-1000", OURS)
-    subprocess.run(span.stranger.command(*words), check=False, capture_output=True, timeout=60)
+    subprocess.run(
+        span.stranger.command(*words), check=False, capture_output=True, timeout=patient(60)
+    )
     until(lambda: span.events("alert"))
     assert {one["in_iface"] for one in span.events("alert")} == {"mirror"}
     span.stop(agent)
@@ -207,7 +210,7 @@ def test_an_agent_without_a_capability_sees_a_scan_on_a_mirror_port(span: Site) 
 
 def test_an_agent_without_a_capability_and_guard_says_what_a_mirror_port_needs(lan: Site) -> None:
     refused = lan.begin_as(BARE, "--interface", "lan0", "--source", "af_xdp")
-    said = refused.communicate(timeout=30)[1]
+    said = refused.communicate(timeout=patient(30))[1]
     assert refused.returncode == 1
     assert "fortress guard run" in said
 

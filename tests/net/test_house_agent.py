@@ -45,6 +45,7 @@ from tests.net.house_traffic import (
     syn_flood,
 )
 from tests.net.namespace import Namespace
+from tests.patience import patient
 
 CUT_OFF_S = 15.0  # a tenth of a second is what it takes; neighbours may have the machine
 
@@ -87,7 +88,7 @@ class Minute:
 
     def done(self) -> dict[str, int]:
         """How often each deed worked, when the minute is over; what went wrong is raised."""
-        return self._done.result(timeout=180)
+        return self._done.result(timeout=patient(180))
 
     def __enter__(self) -> Minute:
         self._thread.start()

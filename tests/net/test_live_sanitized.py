@@ -7,6 +7,7 @@ import pytest
 from tests.native.programs import built
 from tests.net.namespace import Namespace
 from tests.net.traffic import all_kinds, tagged
+from tests.patience import patient
 
 
 @pytest.mark.parametrize("rings", [1, 2])
@@ -27,7 +28,7 @@ def test_the_live_source_passes_with_address_and_undefined_behaviour_sanitizers(
         assert reader.stdout.readline() == "ready\n"
         for frame in frames:
             sender.send(frame)
-        told, errors = reader.communicate(timeout=120)
+        told, errors = reader.communicate(timeout=patient(120))
     assert reader.returncode == 0, errors
     packets, drops, flows = map(int, told.split())
     assert (packets, drops) == (len(frames), 0)
