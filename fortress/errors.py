@@ -6,6 +6,7 @@
     ├── ConfigError          a configuration file, key or value is wrong: exit code 2
     ├── InputError           a capture, list or file cannot be read
     ├── OutputError          a file or socket cannot be written
+    │   ├── BusyError        somebody else is at it already: exit code 75
     │   └── StoreError       the database cannot be opened, read or written
     ├── ModelError           a model is missing, altered or does not fit this program
     └── GuardError           the guard cannot be reached, or it refuses; says what and the remedy
@@ -40,6 +41,12 @@ class InputError(FortressError):
 
 class OutputError(FortressError):
     """A file or socket cannot be written."""
+
+
+class BusyError(OutputError):
+    """Somebody else is at it already; trying again later may do."""
+
+    exit_code = 75  # sysexits.h: EX_TEMPFAIL
 
 
 class StoreError(OutputError):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fortress.disk import sync_folder
 from fortress.errors import OutputError
 
 PART = ".part"  # what is being written ends in this, and begins with a dot
@@ -86,7 +87,7 @@ def write(path: Path, content: bytes | memoryview) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def tidy(folder: Path) -> int:
@@ -136,15 +137,7 @@ def _folders(inner: Path) -> None:
     for folder in (inner.parent, inner):
         if not folder.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+            sync_folder(folder.parent)
 
 
 def made(folder: Path) -> Path:

@@ -17,7 +17,7 @@ from fortress.errors import FortressError
 
 COMMANDS = (  # each a file of this folder, imported when it is run or its help is wanted
     *("up", "replay", "flows", "agent", "guard", "block", "devices", "powercap"),
-    *("model", "config", "doctor", "columns"),
+    *("model", "trainer", "config", "doctor", "columns"),
 )
 
 GARBAGE_AFTER = 50_000  # containers more than before

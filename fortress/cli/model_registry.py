@@ -25,6 +25,10 @@ to be promoted. MODEL is a folder with model.toml, card.md and one .onnx, or the
 of a model that ships. A model that does worse than the one in use on the same
 held-out data is refused (docs/models.md has the rule) unless --force says WHY, which
 is signed with it."""
+IMPORT = """\
+Sign the models that ship, after comparing them with the package's pins, with the
+installation's key and put them into the registry. What is there stays as it is; which
+version is in use does not change. `fortress trainer run` does it each time."""
 PROMOTE = """\
 Put a published version in use; "shipped" is the model that ships. The running agent
 does it and takes the model up between two batches; --without-agent does it where
@@ -61,6 +65,11 @@ def add(verbs: Commands) -> None:
     verb.add_argument("model", metavar="MODEL", help="folder, or the name of a model that ships")
     verb.add_argument("--force", metavar="WHY", default="", help="publish it though it does worse")
     _shared(verb, "print the version and the comparison as one JSON object")
+    verb = add_command(
+        verbs, "import", "sign the models that ship into the registry", import_models, IMPORT
+    )
+    verb.add_argument("name", nargs="?", help="default: every model that ships")
+    _shared(verb, "print one JSON object for each model")
     verb = add_command(verbs, "promote", "put a version in use", promote, PROMOTE)
     verb.add_argument("name", metavar="NAME")
     verb.add_argument("version", metavar="VERSION")
@@ -160,6 +169,21 @@ def publish(arguments: argparse.Namespace) -> int:
     words.append(f"{done.name} {done.version} is published, not in use yet:")
     words.append(f"fortress model promote {done.name} {done.version}")
     _tell(arguments, told, "\n".join(words))
+    return 0
+
+
+def import_models(arguments: argparse.Namespace) -> int:
+    """Run `model import`."""
+    from fortress.inference.shelf import Publication, import_shipped
+    from fortress.inference.signing import read_private
+
+    registry, settings = _registry(arguments)
+    key = read_private(settings.model_key_path())
+    names = [arguments.name] if arguments.name else None
+    how = Publication(keep=settings.models.keep)
+    for name, version, is_new in import_shipped(registry, key, how, names):
+        told = {"name": name, "version": version, "new": is_new, "key": key.public.id}
+        _tell(arguments, told, f"{name} {version}: {'imported' if is_new else 'there already'}")
     return 0
 
 

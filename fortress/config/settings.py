@@ -153,6 +153,11 @@ class ModelUse(Section):
         default="on",
         description="on = it takes part in the score; shadow = what it would say is recorded only",
     )
+    variant: str = setting(
+        default="",
+        description="another graph of the model, such as int8, where it has one; empty = as"
+        " trained",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +200,21 @@ class Models(Section):
         """What the model of that name is for."""
         use: ModelUse = getattr(self, name.replace("-", "_"))
         return use.mode
+
+    def variants(self) -> dict[str, str]:
+        """The variants that are asked for, by model."""
+        uses = {one.name.replace("_", "-"): getattr(self, one.name) for one in fields(self)}
+        return {name: use.variant for name, use in uses.items() if isinstance(use, ModelUse)}
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer(Section):
+    """The job that makes the models fit this network."""
+
+    captures: Path | None = setting(
+        default=None,
+        description="folder of the public labelled captures; none = only thresholds are fitted",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +352,7 @@ class Settings(Section):
     eve: Eve = Eve()
     store: Store = Store()
     models: Models = Models()
+    trainer: Trainer = Trainer()
     metrics: Metrics = Metrics()
     control: Control = Control()
     archive: Archive = Archive()

@@ -14,4 +14,5 @@ def registry_of(settings: Settings) -> Registry:
         settings.registry_path(),
         settings.model_state_path(),
         read_trusted(settings.trusted_paths()),
+        variants=settings.models.variants(),
     )

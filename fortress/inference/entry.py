@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,13 +24,32 @@ class ModelEntry:
     """A verified model: its recipe, the folder it lies in and the bytes of its graph.
 
     `publisher` is the id of the key that signed it, SHIPPED for a model that ships, "" for a draft
-    that nobody has signed.
+    that nobody has signed. `variant` is the one that is run ("" for the graphs as trained).
     """
 
     recipe: Recipe
     folder: Path
     onnx: bytes
     publisher: str = ""
+    variant: str = ""
+
+    def as_variant(self, variant: str) -> ModelEntry:
+        """The model with its graphs replaced by those of a variant; "" is the model itself.
+
+        A graph NAME beside the main one is replaced by the variant NAME-VARIANT where there is one.
+        Raises ModelRejected ("variant") when the model ships none of that name.
+        """
+        if not variant:
+            return self
+        if variant not in self.recipe.variants:
+            known = ", ".join(self.recipe.variants) or "none"
+            raise ModelRejected(
+                "variant",
+                self.folder / "model.toml",
+                f"{self.recipe.name} {self.recipe.version} has no variant {variant!r} (there:"
+                f" {known}); models.{self.recipe.name.replace('-', '_')}.variant asks for it",
+            )
+        return replace(self, onnx=self.graph(variant), variant=variant)
 
     @property
     def path(self) -> Path:
@@ -39,6 +58,8 @@ class ModelEntry:
 
     def graph(self, variant: str) -> bytes:
         """The graph of a variant, checked as the main one was. Raises ModelRejected."""
+        own = f"{variant}-{self.variant}"
+        variant = own if self.variant and own in self.recipe.variants else variant
         other = self._named("variants", self.recipe.variants, variant)
         path = self.folder / other.file
         onnx = read_bounded(path, MAX_FILE_BYTES)

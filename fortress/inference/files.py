@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a registry: read whole and bounded, written so that a kill leaves the old or the new."""
+"""Files of a registry: read whole and bounded, written by one process at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fortress.errors import OutputError
+from fortress.errors import BusyError
 from fortress.inference.rejection import ModelRejected
 
 MAX_FILE_BYTES = 16 << 20  # a forest of 250,000 nodes takes 9.6 MB; ours are far smaller
@@ -46,49 +46,16 @@ def read_bounded(path: Path, most: int) -> bytes:
     return content
 
 
-def write_synced(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a file that is not there yet and have it on the disk. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def replace_synced(path: Path, content: bytes) -> None:
-    """Put `content` in the place of the file at `path`, at once for whoever reads it.
-
-    Raises OSError; the old file then stays.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
-    try:
-        write_synced(part, content)
-        part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextlib.contextmanager
-def only_writer(folder: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+def only_writer(
+    folder: Path, wait_s: float = LOCK_WAIT_S, name: str = ".lock", who: str = "process"
+) -> Iterator[None]:
     """Be the only one that writes into `folder` while the block runs; the kernel ends the lock when
     the process ends, however it does.
 
-    Raises OutputError when another one writes for longer than `wait_s`.
+    Raises BusyError when another one has the lock for longer than `wait_s`.
     """
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         until_s = time.monotonic() + wait_s
         while True:
@@ -97,8 +64,9 @@ def only_writer(folder: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() >= until_s:
-                    raise OutputError(
-                        f"{folder}: another process has been writing for {wait_s:g} s; try again"
+                    told = f" for {wait_s:g} s" if wait_s else ""
+                    raise BusyError(
+                        f"{folder}: another {who} has been writing{told}; try again"
                     ) from None
                 time.sleep(_LOCK_POLL_S)
         yield

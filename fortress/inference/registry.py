@@ -13,8 +13,9 @@ made of known operators, whole in one file. The bytes that were checked are the 
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
@@ -70,14 +71,17 @@ class Registry:
         state: Path | None = None,
         trusted: Iterable[PublicKey] = (),
         shipped: Path | None = None,
+        variants: Mapping[str, str] | None = None,
     ) -> None:
         """Without `root` there are the models that ship, without `state` no version is in use but
-        those.
+        those. `variants` names the variant that is run of a model, where it is not the model
+        itself; a version without it is refused.
         """
         self.root = shipped_models() if root is None else root
         self.state = state
         self.trusted = tuple(trusted)
         self._shipped = shipped_models() if shipped is None else shipped
+        self._variants = variants or {}
 
     def names(self) -> tuple[str, ...]:
         """The names of all models, sorted."""
@@ -90,6 +94,16 @@ class Registry:
         """The versions of a model that were published, the oldest first."""
         found = (path.parent.name for path in (self.root / name).glob("*/model.toml"))
         return tuple(sorted(filter(is_version, found), key=version_order))
+
+    def shipped(self) -> dict[str, str]:
+        """The version that each model ships in, by name, as its recipe says; unchecked."""
+        told = {}
+        for name in self.names():
+            folder = self._ships(name)
+            if folder is not None:
+                with contextlib.suppress(ModelRejected):
+                    told[name] = parse_recipe(_recipe_bytes(folder), folder / "model.toml").version
+        return told
 
     def current(self, name: str) -> str:
         """The version in use, SHIPPED for the model that ships. Raises ModelRejected ("state")."""
@@ -117,13 +131,14 @@ class Registry:
             if folder is None:
                 raise self._missing(name)
             pins.check(folder, name)
-            return _read(folder, name, None, SHIPPED)
+            return _read(folder, name, None, SHIPPED).as_variant(self._variants.get(name, ""))
         folder = self._folder(name, version)
         statement, key = self._statement(name, version)
         for path in list_files(folder):
             if path.endswith((".onnx", ".toml", ".md")) and path not in statement.files:
                 raise ModelRejected("signature", folder / path, "is not among the signed files")
-        return _read(folder, name, statement, key.id)
+        entry = _read(folder, name, statement, key.id)
+        return entry.as_variant(self._variants.get(name, ""))
 
     def load_usable(
         self, name: str, opens: Callable[[ModelEntry], _T]

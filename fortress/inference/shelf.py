@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fortress.disk import sync_folder, write_synced
 from fortress.errors import OutputError
 from fortress.inference.comparison import Comparison, compare
-from fortress.inference.entry import ModelEntry
-from fortress.inference.files import only_writer, sync_folder, write_synced
+from fortress.inference.entry import SHIPPED, ModelEntry
+from fortress.inference.files import only_writer
 from fortress.inference.opening import open_model
 from fortress.inference.rejection import ModelRejected
 from fortress.inference.signing import PrivateKey
@@ -91,6 +92,25 @@ def publish_folder(
     return Published(recipe.name, version, than, comparison.figures, comparison.worse)
 
 
+def import_shipped(
+    registry: Registry, key: PrivateKey, how: Publication, names: Iterable[str] | None = None
+) -> tuple[tuple[str, str, bool], ...]:
+    """Sign the models that ship (default: all of them) and put them on the shelf: name, version,
+    and whether it is new there; what is there stays as it is.
+
+    Raises ModelRejected ("pin" when one is not the model that ships), and as Registry.add does.
+    """
+    done = []
+    for name in registry.shipped() if names is None else names:
+        entry = registry.load(name, SHIPPED)
+        version = entry.recipe.version
+        is_new = version not in registry.versions(name)
+        if is_new:
+            registry.add(entry.folder, key, "", replace(how, name=name, compare=False))
+        done.append((name, version, is_new))
+    return tuple(done)
+
+
 def add_version(
     registry: Registry, draft: ModelEntry, key: PrivateKey, forced: str, how: Publication
 ) -> str:
@@ -157,12 +177,12 @@ def _now(registry: Registry, name: str, how: Publication) -> int:
 
 
 def _prune(registry: Registry, name: str, keep: int) -> None:
-    """Remove the oldest versions, never one that is in use, was in use, or is the newest."""
+    """Remove the oldest versions, never one that is in use, was in use, ships, or is the newest."""
     try:
         chosen = read_chosen(registry.state, name)
     except ModelRejected:
         return  # what is in use is not known
-    spared = {chosen.version, *chosen.before[:keep]}
+    spared = {chosen.version, *chosen.before[:keep], registry.shipped().get(name, "")}
     others = [version for version in registry.versions(name) if version not in spared]
     home = registry.root / name
     for version in others[: max(0, len(others) - max(1, keep))]:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fortress.disk import sync_folder, write_synced
 from fortress.errors import ConfigError, OutputError
-from fortress.inference.files import read_bounded, sync_folder, write_synced
+from fortress.inference.files import read_bounded
 from fortress.inference.rejection import ModelRejected
 
 if TYPE_CHECKING:

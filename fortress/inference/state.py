@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fortress.disk import replace_synced
 from fortress.errors import OutputError
 from fortress.inference.entry import SHIPPED
-from fortress.inference.files import only_writer, read_bounded, replace_synced
+from fortress.inference.files import only_writer, read_bounded
 from fortress.inference.recipe import is_name, is_version
 from fortress.inference.rejection import ModelRejected
 

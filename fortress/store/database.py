@@ -32,7 +32,7 @@ from fortress.store import devices, tables
 from fortress.store.tables import DEVICES, FINDINGS, NOTICES, RUNS, SCORES, VERDICTS, Row, Value
 from fortress.verdict import Finding, Notice, Score, Verdict
 
-HEAD = "0002"  # the newest revision in migrations/versions
+HEAD = "0003"  # the newest revision in migrations/versions
 LOCK = 0x666F727472657373  # "fortress": one process at a time makes a PostgreSQL schema
 PERMISSIONS = 0o640  # as the EVE file has: what is stored names people's devices
 BUSY_TIMEOUT_MS = 5000  # how long SQLite waits for another writer
@@ -144,6 +144,14 @@ class Store:
         """Give a device a name, or with "" take it away; a MAC never seen gets a row."""
         with self._writing() as connection:
             devices.name(connection, mac, name)
+
+    def opine(self, finding: int, opinion: str | None) -> bool:
+        """Write what an operator says of a finding (one of OPINIONS, None = nothing any more);
+        whether there is such a finding.
+        """
+        with self._writing() as connection:
+            change = update(FINDINGS).where(FINDINGS.c.id == finding).values(opinion=opinion)
+            return connection.execute(change).rowcount > 0
 
     def _of_run(self, table: Table, run: int) -> list[Row]:
         return self._rows(select(table).where(table.c.run_id == run).order_by(table.c.id))

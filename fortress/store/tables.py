@@ -47,6 +47,7 @@ _ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGE
 
 
 METADATA = MetaData()
+OPINIONS = ("confirmed", "false_alarm")
 
 
 def _of_run(name: str, *columns: Column[Any], index: tuple[Index, ...] = ()) -> Table:
@@ -101,6 +102,7 @@ FINDINGS = _of_run(
     Column("community_id", String(32), nullable=False),
     Column("in_iface", String(64), nullable=False),
     Column("evidence", JSON, nullable=False),
+    Column("opinion", String(16)),  # what an operator said of it: one of OPINIONS, NULL = nothing
     index=(Index("ix_findings_host", "host"),),
 )
 
