@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.report import table
+from bench import markdown
+from bench.markdown import met, table
 
 LIMITS_NS = {"address": 80, "prefix": 150}  # one hot key, beyond a program that does nothing
 ADD_LIMITS_US = {"alone": 500.0, "of 100,000": 20.0}
-NOTE = "<!-- Made by ./dev bench gate; do not edit. -->\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Found:
 def page(found: Found) -> str:
     """The whole page as Markdown."""
     sections = (head(found), ways(found), program(found), adding(found), wire(found))
-    return NOTE + "\n" + "\n".join(line for lines in sections for line in (*lines, ""))
+    return markdown.page("./dev bench gate", *sections)
 
 
 def missed(found: Found) -> list[str]:
@@ -57,14 +57,11 @@ def missed(found: Found) -> list[str]:
 
 
 def head(found: Found) -> Iterator[str]:
-    yield "# Performance of the gate"
-    yield ""
-    yield (
+    meaning = (
         "What [the gate](gate.md) costs a frame, on one machine in one run of `./dev bench "
         "gate`. Neighbours on the machine disturb: a figure is the least of several rounds."
     )
-    yield ""
-    yield from table(("fact", "value"), found.machine.items())
+    yield from markdown.head("Performance of the gate", meaning, found.machine)
 
 
 def ways(found: Found) -> Iterator[str]:
@@ -82,7 +79,7 @@ def ways(found: Found) -> Iterator[str]:
     rows = []
     for way in found.ways:
         limit = LIMITS_NS.get(way.what)
-        verdict = "" if limit is None else "met" if way.hot_ns <= limit else "**not met**"
+        verdict = "" if limit is None else met(way.hot_ns <= limit)
         rows.append(
             (
                 way.what,
@@ -119,7 +116,7 @@ def adding(found: Found) -> Iterator[str]:
             how,
             f"{spent:.1f}",
             f"≤ {ADD_LIMITS_US[how]:g}",
-            "met" if spent <= ADD_LIMITS_US[how] else "**not met**",
+            met(spent <= ADD_LIMITS_US[how]),
         )
         for how, spent in found.add_us.items()
     )

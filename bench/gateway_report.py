@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from bench.report import table
+from bench import markdown
+from bench.markdown import met, table
 
-NOTE = "<!-- Made by ./dev bench gateway; do not edit. -->\n"
 LEAST_SHARE = 0.95
 MEDIAN_S, P99_S = 0.150, 0.500
 ADD_MS, BATCH_US, RESTORED_S, RSS_MB = 0.5, 20.0, 1.0, 350.0
@@ -34,6 +34,25 @@ class Reaction:
     sent: int
     arrived: int
     hits: int  # of the block that the fewest packets met
+
+    def at(self, share: float) -> float:
+        """The seconds that such a share of the attackers did not exceed."""
+        return at(sorted(self.seconds), share)
+
+    @property
+    def p50(self) -> float:
+        """The median of the seconds."""
+        return median(self.seconds)
+
+    @property
+    def p99(self) -> float:
+        """What one of a hundred attackers exceeded."""
+        return self.at(0.99)
+
+    @property
+    def is_met(self) -> bool:
+        """Whether all is as promised, the kernel's counters included."""
+        return self.p50 <= MEDIAN_S and self.p99 <= P99_S and self.hits > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +117,16 @@ class Found:
 def page(found: Found) -> str:
     """The whole page as Markdown."""
     sections = (head(found), forwarding(found), reactions(found), blocks(found), memory(found))
-    return NOTE + "\n" + "\n".join(line for lines in sections for line in (*lines, ""))
+    return markdown.page("./dev bench gateway", *sections)
 
 
 def head(found: Found) -> Iterator[str]:
-    yield "# Performance of a gateway"
-    yield ""
-    yield (
+    meaning = (
         "What a gateway costs with Fortress on it, and how soon an attacker is dropped: one run of "
         "`./dev bench gateway` in network namespaces on one machine, which also sends, "
         "receives and attacks. Neighbours on the machine disturb."
     )
-    yield ""
-    yield from table(("fact", "value"), found.machine.items())
+    yield from markdown.head("Performance of a gateway", meaning, found.machine)
 
 
 def forwarding(found: Found) -> Iterator[str]:
@@ -161,15 +177,13 @@ def reactions(found: Found) -> Iterator[str]:
     yield ""
     rows = []
     for one in found.reactions:
-        ordered = sorted(one.seconds)
-        p50, p99 = median(ordered), at(ordered, 0.99)
         rows.append(
             (
                 one.name,
                 str(one.enough),
-                str(len(ordered)),
-                *(ms(value) for value in (ordered[0], p50, at(ordered, 0.9), p99, ordered[-1])),
-                met(p50 <= MEDIAN_S and p99 <= P99_S and one.hits > 0),
+                str(len(one.seconds)),
+                *map(ms, (min(one.seconds), one.p50, one.at(0.9), one.p99, max(one.seconds))),
+                met(one.is_met),
                 f"{one.sent:,}",
                 f"{one.sent - one.arrived:,}",
             )
@@ -233,10 +247,11 @@ def missed(found: Found) -> list[str]:
         for pace in found.paces
         if pace.is_promised and median(pace.paced) < LEAST_SHARE * alone
     ]
-    for one in found.reactions:
-        p50, p99 = median(one.seconds), at(sorted(one.seconds), 0.99)
-        if p50 > MEDIAN_S or p99 > P99_S or not one.hits:
-            lines.append(f"reaction, {one.name}: median {ms(p50)} ms, p99 {ms(p99)} ms")
+    lines += [
+        f"reaction, {one.name}: median {ms(one.p50)} ms, p99 {ms(one.p99)} ms, {one.hits} hits"
+        for one in found.reactions
+        if not one.is_met
+    ]
     for row in _block_rows(found.costs):
         if row[-1] and row[-1] != met(True):
             lines.append(f"{row[0]}: {row[1]} {row[2]} (target {row[3]})")
@@ -264,7 +279,3 @@ def at(ordered: list[float], share: float) -> float:
 
 def ms(seconds: float) -> str:
     return "never" if math.isinf(seconds) else f"{1000 * seconds:.0f}"
-
-
-def met(is_met: bool) -> str:
-    return "met" if is_met else "**not met**"

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from bench import ours, versus
+from bench import markdown, ours, versus
 from bench.captures import RECIPES
+from bench.markdown import met, table
 from bench.measure import Timing
 from bench.results import Measured, Results
 
@@ -11,12 +12,12 @@ TARGETS = {"softflowd": 1.5, "nfpcapd": 2.0, "suricata": 5.0, "nfstream": 25.0}
 FLOOR_RATIO = 1.6
 BYTES_A_FLOW = 512
 REPLAY_PACKETS_S, REPLAY_FLOWS_S = 1_000_000, 50_000
-NOTE = "<!-- Made by ./dev bench; do not edit. -->\n"
 
 
 def page(results: Results) -> str:
     """The whole page as Markdown."""
-    sections = (
+    return markdown.page(
+        "./dev bench",
         head(results),
         targets(results),
         *(timings(measured) for measured in results.captures),
@@ -25,15 +26,11 @@ def page(results: Results) -> str:
         method(results),
         GUARDS,
     )
-    return NOTE + "\n" + "\n".join(line for lines in sections for line in (*lines, ""))
 
 
 def head(results: Results) -> Iterator[str]:
-    yield "# Performance"
-    yield ""
-    yield "What Fortress costs, beside programs that do the same, on one machine in one run."
-    yield ""
-    yield from table(("fact", "value"), results.machine.items())
+    meaning = "What Fortress costs, beside programs that do the same, on one machine in one run."
+    yield from markdown.head("Performance", meaning, results.machine)
     if results.absent:
         yield ""
         yield "Not compared: " + ", ".join(f"{k} ({v})" for k, v in results.absent.items()) + "."
@@ -97,8 +94,8 @@ def judged(
     what: str, target: str, median: float, least: float, limit: float, form: str = "{:.2f}"
 ) -> tuple[str, ...]:
     """A row; a negative limit is an upper one."""
-    met = [value >= limit if limit > 0 else value <= -limit for value in (median, least)]
-    word = "met" if all(met) else "met by least only" if met[1] else "**not met**"
+    by = [value >= limit if limit > 0 else value <= -limit for value in (median, least)]
+    word = "met by least only" if by == [False, True] else met(all(by))
     return what, target, form.format(median), form.format(least), word
 
 
@@ -233,13 +230,6 @@ def commands(results: Results) -> Iterator[tuple[str, str, str]]:
         for name, command in COMMANDS.items()
         if name in versions
     )
-
-
-def table(heads: tuple[str, ...], rows: object) -> Iterator[str]:
-    yield "| " + " | ".join(heads) + " |"
-    yield "| " + " | ".join("---" for _ in heads) + " |"
-    for row in rows:  # type: ignore[attr-defined]
-        yield "| " + " | ".join(row) + " |"
 
 
 COMMANDS = {
