@@ -9,7 +9,7 @@ root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 scratch=$(mktemp -d)
 project=fortress-e2e-$$
 compose=("$root/.venv/bin/podman-compose" --in-pod false --project-name "$project"
-    --file "$root/compose.yaml" --profile replay --profile powercap)
+    --file "$root/compose.yaml" --profile replay --profile powercap --profile trainer)
 gateway=$project-gw stranger=$project-st
 tidy() {
     "${compose[@]}" down --volumes >/dev/null 2>&1 || true
@@ -18,7 +18,7 @@ tidy() {
     rm -rf "$scratch"
 }
 trap tidy EXIT
-export ETC_FORTRESS=$scratch/etc SYSFS=$scratch/sys
+export ETC_FORTRESS=$scratch/etc SYSFS=$scratch/sys MODEL_KEY=$scratch/keys/model.key
 cd "$scratch" # conmon may leave a file where it was started
 ln -s "$root/containers" containers # paths in security_opt begin where compose is started
 
@@ -38,7 +38,7 @@ step() {
 }
 
 build() {
-    for target in guard agent; do
+    for target in guard agent trainer; do
         podman_build --target "$target" --tag "localhost/fortress-$target:latest" \
             --file "$root/containers/Containerfile.agent" "$root"
     done
@@ -46,7 +46,7 @@ build() {
 replay() { "${compose[@]}" up --no-build --exit-code-from replay replay; }
 in_image() { podman run --rm --network none --read-only --entrypoint sh "localhost/fortress-$1:latest" -c "$2"; }
 no_compilers() {
-    for image in guard agent; do
+    for image in guard agent trainer; do
         # shellcheck disable=SC2016 # the image's shell is to expand it
         in_image $image 'for tool in gcc cc c++ clang clang-14 llc-14 cmake ninja; do ! command -v $tool || exit 1; done'
     done
@@ -82,6 +82,24 @@ configured() {
     sed -i 's/^interfaces = .*/interfaces = ["lan0"]/; s/^mode = .*/mode = "enforce"/' "$scratch/etc/fortress.toml"
     sed -i 's/^# lan_ports = .*/lan_ports = ["lan0"]\nbackends = ["nftables", "xdp"]/' "$scratch/etc/guard.toml"
     chmod -R a+rX "$scratch/etc"
+}
+
+# The installation's key, which is the trainer's user's alone; who else wants to verify has the other half.
+keys() {
+    install -d -o 1000 -g 1000 -m 700 "$scratch/keys"
+    podman run --rm --network none --user 1000:1000 --volume "$scratch/keys:/keys" \
+        localhost/fortress-agent:latest model keygen --out /keys/model.key
+    install -m 644 "$scratch/keys/model.pub" "$scratch/etc/model.pub"
+    printf '\n[models]\ntrusted = ["/etc/fortress/model.pub"]\n' >>"$scratch/etc/fortress.toml"
+}
+# While the agent runs: the trainer signs what ships; the agent verifies it and may not write it.
+train() {
+    "${compose[@]}" run --rm trainer
+    in_agent() { podman exec "${project}_agent_1" "$@"; }
+    [[ $(in_agent fortress model list --json | grep -c '"problem": ""') == 6 ]]
+    in_agent fortress model promote flow-classifier "$(in_agent sh -c 'ls models/flow-classifier')"
+    in_agent sh -c '! touch models/mine && touch model_state/mine && rm model_state/mine'
+    in_agent sh -c '! ls /run/secrets'
 }
 
 # Files shaped like /sys where there is no RAPL: what is looked at is the reader's container.
@@ -122,8 +140,10 @@ step replay replay
 step results results
 step wire wire
 step configured configured
+step keys keys
 step energy-counters energy_counters
 step up up
 step live live
+step train train
 step stop stop
 cat "$scratch/results.log" "$scratch/live.log"

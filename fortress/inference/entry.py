@@ -36,18 +36,22 @@ class ModelEntry:
     def as_variant(self, variant: str) -> ModelEntry:
         """The model with its graphs replaced by those of a variant; "" is the model itself.
 
-        A graph NAME beside the main one is replaced by the variant NAME-VARIANT where there is one.
-        Raises ModelRejected ("variant") when the model ships none of that name.
+        A variant is whole: of each further graph NAME there is NAME-VARIANT, too. Raises
+        ModelRejected ("variant") when the model has none of that name, or only a part of it.
         """
         if not variant:
             return self
-        if variant not in self.recipe.variants:
+        others = {name for name in self.recipe.variants if "-" not in name} - {variant}
+        wanted = [variant, *(f"{name}-{variant}" for name in sorted(others))]
+        lacking = [name for name in wanted if name not in self.recipe.variants]
+        if lacking:
             known = ", ".join(self.recipe.variants) or "none"
             raise ModelRejected(
                 "variant",
                 self.folder / "model.toml",
-                f"{self.recipe.name} {self.recipe.version} has no variant {variant!r} (there:"
-                f" {known}); models.{self.recipe.name.replace('-', '_')}.variant asks for it",
+                f"{self.recipe.name} {self.recipe.version} has no variant {variant!r}: no graph"
+                f" {', '.join(lacking)} (there: {known});"
+                f" models.{self.recipe.name.replace('-', '_')}.variant asks for it",
             )
         return replace(self, onnx=self.graph(variant), variant=variant)
 
