@@ -175,16 +175,21 @@ def open_xdp(
     """
     from fortress_core.capture import stream_over
 
+    source = ffi.new("fx_source **")
+    _check(lib.fx_source_open_xsk(*native_queues(port), source))
+    return stream_over(
+        source[0], options, batch_packets, packet_columns, flow_columns, interval_columns
+    )
+
+
+def native_queues(port: XdpPort) -> tuple[Any, int]:
+    """The port's queues as an array of fx_xsk_port, and how many there are."""
     native = ffi.new("fx_xsk_port[]", len(port.queues))
     for out, queue in zip(native, port.queues, strict=True):
         for field in fields(XdpQueue):
             value = getattr(queue, field.name)
             setattr(out, field.name, os.fsencode(value) if field.name == "interface" else value)
-    source = ffi.new("fx_source **")
-    _check(lib.fx_source_open_xsk(native, len(port.queues), source))
-    return stream_over(
-        source[0], options, batch_packets, packet_columns, flow_columns, interval_columns
-    )
+    return native, len(port.queues)
 
 
 def _open_queues(port: XdpPort, native: Any, name: bytes, frames: int, *, last: bool) -> bool:

@@ -4,7 +4,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fortress_core._native import ffi, lib
 from fortress_core.closing import Closing
@@ -13,6 +13,9 @@ from fortress_core.flows import Batch, new_batch
 from fortress_core.live import Port, PortState, native_ports, port_error, port_states
 from fortress_core.schema import FLOWS, INTERVALS, PACKETS, choose
 from fortress_core.sides import Forged, forged_at, tell_inside
+
+if TYPE_CHECKING:
+    from fortress_core.af_xdp import XdpPort
 
 PacketRows = Literal["none", "control", "all"]
 Path = str | os.PathLike[str]
@@ -149,6 +152,15 @@ class Stream(Closing):
         """
         self._open()
         code = lib.fx_source_replace_port(self._source, old, native_ports([port]))
+        if code < 0:
+            raise port_error(code)
+
+    def replace_xdp(self, port: "XdpPort") -> None:
+        """Read `port` in the place of the one that open_xdp() was given, in the same way."""
+        self._open()
+        from fortress_core.af_xdp import native_queues
+
+        code = lib.fx_source_replace_xsk(self._source, *native_queues(port))
         if code < 0:
             raise port_error(code)
 

@@ -32,11 +32,27 @@ struct xdp_source {
 	struct fx_capture_clock clock;
 	struct fx_xsk_queue *queues;
 	int count;
+	struct fx_xsk_queue *old; /* replaced: their frames are valid until next() is called */
+	int old_count;
 	struct fx_live live;
 	int64_t looked_ns;
 	int out_count;
 	struct taken out[FX_BLOCK_FRAMES]; /* handed out: places to be given back */
 };
+
+static void unmap_queues(struct fx_xsk_queue *queues, int count)
+{
+	for (int i = 0; i < count; i++)
+		fx_xsk_unmap(&queues[i]);
+	free(queues);
+}
+
+static void unmap_old(struct xdp_source *source)
+{
+	unmap_queues(source->old, source->old_count);
+	source->old = NULL;
+	source->old_count = 0;
+}
 
 static void give_all_back(struct xdp_source *source)
 {
@@ -114,10 +130,10 @@ static int wait_for_frames(struct xdp_source *source)
 {
 	int code;
 
-	for (int i = 0; i < source->count; i++) {
-		const struct fx_xsk_queue *q = &source->queues[i];
+	for (int i = 0; i < source->live.count; i++) {
+		const struct fx_xsk_queue *q = i < source->count ? &source->queues[i] : NULL;
 
-		source->live.polls[i].fd = q->state.alive ? q->port.fd : -1;
+		source->live.polls[i].fd = q && q->state.alive ? q->port.fd : -1;
 	}
 	code = fx_live_wait(&source->live, "frames");
 	for (int i = 0; code == 0 && i < source->count; i++)
@@ -131,6 +147,7 @@ static int source_next(fx_source *base, struct fx_frame *frames, int capacity)
 	struct xdp_source *source = (struct xdp_source *)base;
 	int count, code;
 
+	unmap_old(source);
 	give_all_back(source);
 	for (int waited = 0;; waited = 1) {
 		fx_capture_clock_look(&source->clock);
@@ -195,10 +212,9 @@ static void source_close(fx_source *base)
 {
 	struct xdp_source *source = (struct xdp_source *)base;
 
-	for (int i = 0; source->queues && i < source->count; i++)
-		fx_xsk_unmap(&source->queues[i]);
+	unmap_old(source);
+	unmap_queues(source->queues, source->count);
 	fx_live_close(&source->live);
-	free(source->queues);
 	free(source);
 }
 
@@ -211,34 +227,80 @@ static const struct fx_source_ops xdp_ops = {
 	.ports = source_ports,
 };
 
-int fx_source_open_xsk(const fx_xsk_port *ports, int count, fx_source **out)
+/* Maps all queues or none. */
+static int map_queues(const fx_xsk_port *ports, int count, struct fx_xsk_queue **out)
 {
-	struct xdp_source *source;
+	struct fx_xsk_queue *queues;
 
 	if (count < 1 || count > QUEUES_MAX)
 		return fx_fail(-EINVAL, "%d queues: a stream has 1 to %d", count, QUEUES_MAX);
-	source = calloc(1, sizeof(*source));
-	if (!source)
+	queues = calloc((size_t)count, sizeof(*queues));
+	if (!queues)
 		return fx_fail(-ENOMEM, "no memory for the source");
-	source->base.ops = &xdp_ops;
-	source->queues = calloc((size_t)count, sizeof(*source->queues));
-	if (fx_live_open(&source->live, count) < 0 || !source->queues) {
-		source_close(&source->base);
-		return fx_fail(-ENOMEM, "no memory for the source");
-	}
 	for (int i = 0; i < count; i++) {
-		int code;
+		int code = fx_xsk_map(&ports[i], &queues[i]);
 
-		source->count++;
-		source->queues[i].port.fd = source->queues[i].port.look_fd = -1;
-		code = fx_xsk_map(&ports[i], &source->queues[i]);
 		if (code < 0) {
-			source_close(&source->base);
+			unmap_queues(queues, i + 1);
 			return code;
 		}
+	}
+	*out = queues;
+	return 0;
+}
+
+int fx_source_open_xsk(const fx_xsk_port *ports, int count, fx_source **out)
+{
+	struct xdp_source *source;
+	struct fx_xsk_queue *queues;
+	int code = map_queues(ports, count, &queues);
+
+	if (code < 0)
+		return code;
+	source = calloc(1, sizeof(*source));
+	if (!source) {
+		unmap_queues(queues, count);
+		return fx_fail(-ENOMEM, "no memory for the source");
+	}
+	source->base.ops = &xdp_ops;
+	source->queues = queues;
+	source->count = count;
+	if (fx_live_open(&source->live, QUEUES_MAX) < 0) {
+		source_close(&source->base);
+		return fx_fail(-ENOMEM, "no memory for the source");
 	}
 	fx_capture_clock_start(&source->clock, fx_clock_read, NULL);
 	source->base.stamps_minus_monotonic_ns = source->clock.offset_ns;
 	*out = &source->base;
+	return 0;
+}
+
+int fx_source_replace_xsk(fx_source *base, const fx_xsk_port *ports, int count)
+{
+	struct xdp_source *source = (struct xdp_source *)base;
+	struct fx_xsk_queue *fresh;
+	int code;
+
+	if (base->ops != &xdp_ops)
+		return fx_fail(-EINVAL, "there is no AF_XDP port to be replaced");
+	code = map_queues(ports, count, &fresh);
+	if (code < 0)
+		return code;
+	for (int i = 0; i < source->count; i++) {
+		fx_xsk_look(&source->queues[i]);
+		fresh->state.packets += source->queues[i].state.packets;
+		fresh->drops_before += source->queues[i].state.drops;
+		fresh->freezes_before += source->queues[i].state.freezes;
+	}
+	if (source->old) { /* replaced twice since next(): nothing of these was handed out */
+		unmap_queues(source->queues, source->count);
+	} else {
+		source->old = source->queues;
+		source->old_count = source->count;
+	}
+	source->queues = fresh;
+	source->count = count;
+	source->out_count = 0; /* the old ones get nothing back */
+	fx_xsk_look(fresh);
 	return 0;
 }

@@ -60,8 +60,8 @@ void fx_xsk_look(struct fx_xsk_queue *q)
 	struct ifreq request;
 
 	if (getsockopt(q->port.fd, SOL_XDP, XDP_STATISTICS, &counted, &size) == 0) {
-		q->state.drops = counted.rx_dropped + counted.rx_ring_full;
-		q->state.freezes = counted.rx_fill_ring_empty_descs;
+		q->state.drops = q->drops_before + counted.rx_dropped + counted.rx_ring_full;
+		q->state.freezes = q->freezes_before + counted.rx_fill_ring_empty_descs;
 	}
 	memset(&request, 0, sizeof(request));
 	request.ifr_ifindex = q->port.ifindex;

@@ -18,6 +18,7 @@ struct fx_xsk_ring {
 struct fx_xsk_queue {
 	fx_xsk_port port;
 	fx_port_state state;
+	uint64_t drops_before, freezes_before; /* of queues that this one has replaced */
 	struct fx_xsk_ring fill, frames;
 	uint8_t *memory;
 	size_t memory_bytes;

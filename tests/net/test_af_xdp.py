@@ -25,6 +25,7 @@ from fortress_core import (
 from tests.core.frames import Outcome, Packet, collect, write_pcap
 from tests.need import ROOT, need
 from tests.net.capturing import OPTIONS, SETTLE_S, _StaysOpen, differing, in_order
+from tests.net.guarded import until
 from tests.net.namespace import PATIENCE_S, Namespace
 from tests.net.traffic import all_kinds, sample_frames, tagged
 from tests.patience import patient
@@ -265,3 +266,48 @@ def test_a_port_may_not_be_opened_without_capabilities(wire: Namespace) -> None:
     )
     assert "Operation not permitted" in done.stderr
     assert "fortress guard" in done.stderr
+
+
+def test_a_stream_goes_on_with_the_port_of_an_interface_that_was_made_anew(wire: Namespace) -> None:
+    """Twice before a batch is taken, and with another number of queues: counts go on."""
+    frame = Packet(proto=17, payload=b"again").frame()
+
+    def sent(stream: Stream, count: int) -> None:
+        before = counted()
+        with wire.sender("left") as sender:
+            for _ in range(count):
+                sender.send(frame)
+        until(lambda: next(batches) and counted() == before + count)
+
+    def counted() -> int:
+        return sum(state.packets for state in stream.ports())
+
+    def made_anew(queues: int) -> XdpPort:
+        wire.ip("link del right")
+        wire.ip(f"link add left type veth peer name right numrxqueues {queues}")
+        for side in ("left", "right"):
+            wire.ip(f"link set {side} up")
+        with wire.entered():
+            return open_xdp_port("right", frames=1024)
+
+    with wire.entered():
+        first = open_xdp_port("right", frames=1024)
+    with first, open_xdp(first, options=TICK) as stream:
+        batches = iter(stream)
+        sent(stream, 500)
+        with made_anew(1) as second:
+            assert not stream.ports()[0].alive
+            stream.replace_xdp(second)
+            assert stream.ports()[0].alive
+            third = made_anew(2)
+        with third:
+            with pytest.raises(PortError, match="0 queues"):
+                stream.replace_xdp(second)  # has been closed
+            stream.replace_xdp(third)
+            assert [state.alive for state in stream.ports()] == [True, True]
+            sent(stream, 700)
+            stream.stop()
+            flows = sum(int(pkts) for batch in batches for pkts in batch.flows["orig_pkts"])
+            stats = stream.stats()
+    assert stats.packets == flows == 1200
+    assert stats.kernel_drops == 0

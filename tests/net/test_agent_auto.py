@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.core.frames import Packet
 from tests.need import need
 from tests.net.agents import Site, site, until
 from tests.net.namespace import new_namespace
@@ -87,4 +88,27 @@ def test_a_flowtable_beside_a_bridge_makes_the_sensor_stale_with_that_reason(lan
     assert lan.sensor("br0")["reason"] == "flowtable home fast forwards packets past it (mirror0)"
     gateway.run("nft", "delete table inet home")
     until(lambda: lan.sensor("br0")["state"] == "live")
+    lan.stop(agent)
+
+
+def test_a_mirror_port_that_is_made_anew_is_watched_again(lan: Site) -> None:
+    need("bpf")
+    agent = lan.start("--interface", "mirror0")
+    assert chosen(lan)[0] == "af_xdp"
+    before = lan.sensor("mirror0")["facts"]["ifindex"]
+    lan.gateway.ip("link del mirror0")
+    until(lambda: lan.sensor("mirror0")["state"] == "stale")
+    until(lambda: lan.sensor("mirror0")["reason"] == "mirror0 does not exist")
+    with new_namespace() as switch:
+        lan.gateway.ip(f"link add mirror0 type veth peer name eth0 netns {switch.name}")
+        switch.ip("link set eth0 up")
+        lan.gateway.ip("link set mirror0 up")
+        until(lambda: lan.sensor("mirror0")["state"] == "live", within_s=30)
+        facts = lan.sensor("mirror0")["facts"]
+        assert facts["ifindex"] != before
+        with switch.sender("eth0") as sender:
+            for _ in range(50):
+                sender.send(Packet(proto=17, payload=b"seen again").frame())
+        until(lambda: lan.sensor("mirror0")["facts"]["packets"] >= facts["packets"] + 50)
+    assert lan.ask("/status").json["source"] == "af_xdp"
     lan.stop(agent)

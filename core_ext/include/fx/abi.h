@@ -197,6 +197,11 @@ int fx_xsk_port_open(const char *interface, uint32_t queue, uint32_t frames, fx_
 int fx_xsk_attach(const fx_xsk_port *port, int program_fd, int *is_generic);
 /* Reads ports, which needs no capability; the source has its own copies of the descriptors. */
 int fx_source_open_xsk(const fx_xsk_port *ports, int count, fx_source **out);
+/*
+ * Reads other ports from now on, as when the interface was made anew; what was counted goes on in the first of them.
+ * Between two batches; where it fails the source is as before.
+ */
+int fx_source_replace_xsk(fx_source *source, const fx_xsk_port *ports, int count);
 /* Of live sources: up to `capacity` states, how many there are. */
 int fx_source_ports(fx_source *source, fx_port_state *out, int capacity);
 void fx_source_stop(fx_source *source);

@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the agent's ports come from, the guard or its own capability, and how they come back.
 
-An interface that went away and came again needs a new socket. Opening one may take the guard's
-time, so a thread does it, and the loop puts what it brings into the stream.
+An interface that went away and came again needs a new socket, which the loop puts into the stream
+(comeback.py).
 """
 
 from __future__ import annotations
 
 import fcntl
-import queue
 import socket
 import struct
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event, Thread
 from typing import Literal
 
 from fortress_core import (
@@ -34,11 +32,10 @@ from fortress_core.af_xdp import FRAMES_LEAST
 from fortress.errors import FortressError, GuardError, InputError
 from fortress.kernel.capabilities import CAP_NET_RAW, held
 from fortress.respond.client import GuardClient, PortGrant
+from fortress.services.agent.comeback import Comeback
 
-LOOK_S = 1.0  # how often it is looked whether an interface has come back
 GUARD_WAIT_S = 5.0
 _SIOCGIFFLAGS, _UP_AND_RUNNING = 0x8913, 0x1 | 0x40
-_IS_HERE = "it is back"
 
 Opener = Literal["guard", "own"]
 
@@ -93,10 +90,7 @@ class Ports:
         self._guard = guard
         self._share = ring_share(len(interfaces), ring_bytes)
         self._grants: list[PortGrant] = []
-        self._gone: dict[int, str] = {}  # ports to be opened anew, and why there is none yet
-        self._fresh: queue.Queue[tuple[int, PortGrant]] = queue.Queue()
-        self._stop = Event()
-        self._thread: Thread | None = None
+        self._comeback = Comeback(interfaces, self._opened)
 
     def open(self) -> list[Port]:
         """A port on each interface; CaptureError when one cannot be had, and none is open then."""
@@ -109,8 +103,7 @@ class Ports:
                 stack.callback(grant.close)
                 self._grants.append(grant)
             stack.pop_all()
-        self._thread = Thread(target=self._bring_back, name="ports", daemon=True)
-        self._thread.start()
+        self._comeback.start()
         return [grant.port for grant in self._grants]
 
     @property
@@ -125,62 +118,31 @@ class Ports:
 
     def look(self, stream: Stream) -> tuple[PortState, ...]:
         """How the ports do, having put those that came back into the stream."""
-        while not self._fresh.empty():
-            number, grant = self._fresh.get_nowait()
+        for number, grant in self._comeback.taken():
             stream.replace_port(number, grant.port)
             self._grants[number].close()
             self._grants[number] = grant
-            self._gone.pop(number, None)
         states = stream.ports()
         for number, state in enumerate(states):
-            if not state.alive and number not in self._gone and self._is_another(number):
-                self._gone[number] = ""
+            if not state.alive:
+                self._comeback.miss(number, self._grants[number].port.ifindex)
         return states
 
     def why_gone(self, number: int) -> str:
         """Why a port could not be opened anew, "" if that was not tried."""
-        return self._gone.get(number, "")
+        return self._comeback.why_gone(number)
 
     def close(self) -> None:
         """Give the ports back; the stream has its own."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(2 * GUARD_WAIT_S)
+        self._comeback.close()
         for grant in self._grants:
             grant.close()
-        while not self._fresh.empty():
-            self._fresh.get_nowait()[1].close()
-
-    def _is_another(self, number: int) -> bool:
-        """Whether the port's interface is no more; down is not gone."""
-        try:
-            return socket.if_indextoname(self._grants[number].port.ifindex) == ""
-        except OSError:
-            return True
 
     def _opened(self, name: str) -> PortGrant:
         if self.choice.opener == "guard" and self._guard is not None:
             with GuardClient(self._guard, session="", wait_s=GUARD_WAIT_S) as client:
                 return client.open_port(name, self._share)
         return PortGrant(open_port(name, ring_bytes=self._share), None, None, self.tap_reason)
-
-    # ---- the thread ----
-
-    def _bring_back(self) -> None:
-        while not self._stop.wait(LOOK_S):
-            for number in tuple(self._gone):
-                name = self.interfaces[number]
-                if self._gone.get(number) == _IS_HERE:  # the loop has not put it in yet
-                    continue
-                try:
-                    socket.if_nametoindex(name)
-                    grant = self._opened(name)
-                    self._gone[number] = _IS_HERE
-                    self._fresh.put((number, grant))
-                except OSError:
-                    self._gone[number] = f"{name} does not exist"
-                except (PortError, FortressError) as error:
-                    self._gone[number] = str(error)
 
 
 def _refused(name: str, error: Exception) -> CaptureError:
@@ -200,6 +162,7 @@ class Mirror(Ports):
         super().__init__(Choice(choice.opener, why), interfaces, ring_bytes, guard)
         self._ring_bytes = ring_bytes
         self._xdp: XdpPort | None = None
+        self._mirror_comeback = Comeback(interfaces, self._opened_mirror)
 
     def open_mirror(self) -> XdpPort:
         """The port, the same one when it is open; CaptureError says why there is none."""
@@ -210,6 +173,7 @@ class Mirror(Ports):
             self._xdp = self._opened_mirror(name)
         except (PortError, FortressError) as error:
             raise _refused(name, error) from error
+        self._mirror_comeback.start()
         frames = self._xdp.queues[0].frames
         if frames < FRAMES_LEAST:
             why = f"{self.choice.why}; its limit of locked memory (LimitMEMLOCK=) leaves room for"
@@ -223,14 +187,41 @@ class Mirror(Ports):
         return open_xdp_port(name, budget_bytes=self._ring_bytes)
 
     def look(self, stream: Stream) -> tuple[PortState, ...]:
-        """How the port does."""
-        return stream.ports()
+        """How the port does, all its queues together."""
+        for _, port in self._mirror_comeback.taken():
+            try:
+                stream.replace_xdp(port)
+            except PortError:  # it has gone again before it was read
+                port.close()
+                continue
+            if self._xdp is not None:
+                self._xdp.close()
+            self._xdp = port
+        state = _together(stream.ports())
+        if not state.alive:
+            self._mirror_comeback.miss(0, state.ifindex)
+        return (state,)
+
+    def why_gone(self, number: int) -> str:
+        """Why the port could not be opened anew, "" if that was not tried."""
+        return self._mirror_comeback.why_gone(number)
 
     def close(self) -> None:
         """Give the interface back."""
         super().close()
+        self._mirror_comeback.close()
         if self._xdp is not None:
             self._xdp.close()
+
+
+def _together(queues: Sequence[PortState]) -> PortState:
+    """The state of an interface, of those of its queues."""
+    return replace(
+        queues[0],
+        packets=sum(one.packets for one in queues),
+        drops=sum(one.drops for one in queues),
+        freezes=sum(one.freezes for one in queues),
+    )
 
 
 def ports_for(
