@@ -105,7 +105,7 @@ FX_INLINE fx_u32 fx_tcp_state(const struct fx_flow *f, int side)
 
 FX_INLINE void fx_tcp_state_put(struct fx_flow *f, int side, fx_u32 state)
 {
-	f->tcp_state = (fx_u8)((f->tcp_state & (0xf0 >> 4 * side)) | state << 4 * side);
+	f->tcp_state = (fx_u8)((f->tcp_state & 0xfu << 4 * !side) | state << 4 * side);
 }
 
 /* Moves the endpoints on; needed for packets with SYN, FIN or RST and while the side is inactive. */

@@ -17,7 +17,7 @@ static struct fx_inside_network network_of(const fx_network *network)
 	for (unsigned at = 0; at < sizeof(mask); at++) {
 		unsigned left = network->bits > at * 8 ? network->bits - at * 8 : 0;
 
-		mask[at] = left >= 8 ? 0xff : (fx_u8)((0xff00u >> left) & 0xff);
+		mask[at] = (fx_u8)(left >= 8 ? 0xff : (0xff00u >> left) & 0xff);
 	}
 	memcpy(n.masks, mask, sizeof(mask));
 	memcpy(n.words, network->address, sizeof(n.words));
