@@ -11,9 +11,8 @@ ended flows (a flow then counts in the minute it ended in).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from fortress.features.keys import (
     ABSENT,
     Addresses,
     Bool,
+    Float32,
     KeyTable,
     UInt64,
     address_key,
@@ -35,10 +35,7 @@ from fortress.features.keys import (
     mix,
     words,
 )
-from fortress.features.rows import ICMP, ICMP6, TCP, UDP, attempts
-
-Float32 = npt.NDArray[np.float32]
-Columns = Mapping[str, npt.NDArray[Any]]
+from fortress.features.rows import ICMP, ICMP6, TCP, UDP, Columns, attempts
 
 WINDOW_NS = 60_000_000_000
 CAPACITY = 1024  # devices at a time; those beyond are not judged
@@ -176,20 +173,21 @@ class Minutes:
         groups = group(rows.device)
         slots, _ = self.table.admit(groups, minute)
         own = slots[groups.of_row]
-        kept = np.flatnonzero(own != ABSENT)
-        own = own[kept]
-        for index in range(_SUMS):
-            self._sums[:, index] += np.bincount(
-                own, rows.counts[kept, index], minlength=len(self._sums)
-            )
         known = np.flatnonzero(slots != ABSENT)
         first = groups.first[known]
         self._keys[slots[known]] = groups.keys[known]
         self._high[slots[known]] = rows.address.high[first]
         self._low[slots[known]] = rows.address.low[first]
-        began, called = rows.began[kept], rows.called[kept]
-        peer, service = rows.peer[kept], mix(rows.service[kept])
-        near = began & rows.peer_is_near[kept]
+        if len(known) < len(slots):
+            kept = np.flatnonzero(own != ABSENT)
+            own, rows = own[kept], take(rows, kept)
+        for index in range(_SUMS):
+            self._sums[:, index] += np.bincount(
+                own, rows.counts[:, index], minlength=len(self._sums)
+            )
+        began, called = rows.began, rows.called
+        peer, service = rows.peer, mix(rows.service)
+        near = began & rows.peer_is_near
         for index, (chosen, seen) in enumerate(
             (
                 (began, peer),
@@ -200,7 +198,8 @@ class Minutes:
             )
         ):
             register, rank = hll.places(seen[chosen])
-            np.maximum.at(self._registers[index], (own[chosen], register), rank)
+            flat = self._registers[index].reshape(-1)  # an index of two parts takes ten times it
+            np.maximum.at(flat, own[chosen] * hll.REGISTERS + register, rank)
 
     def _clear(self) -> None:
         self.table.clear()
@@ -288,8 +287,7 @@ def _rows(
                 packets,
                 flows[f"{down}_pkts"][chosen],
             ],
-            axis=1,
-        ).astype(np.float64)
+        ).T.astype(np.float64)  # a column's values lie together, as they are added up
         own = ends[mine].take(chosen)
         mac = flows[f"{up}_mac"][chosen].astype(np.uint64)
         routed = (mac == 0) | is_among(mac, np.array(gateways, np.uint64))

@@ -28,6 +28,7 @@ from fortress.features.inside import Inside, sender
 from fortress.features.keys import (
     ABSENT,
     Bool,
+    Float32,
     Int64,
     KeyTable,
     Slots,
@@ -35,11 +36,12 @@ from fortress.features.keys import (
     address_key,
     as_host,
     group,
+    order_of,
     words,
 )
+from fortress.features.rows import Columns
 
-Float32 = npt.NDArray[np.float32]
-Flows = Mapping[str, npt.NDArray[Any]]
+Flows = Columns
 
 SPAN_S = 10
 FIRST_IN_SPAN = 6
@@ -115,7 +117,7 @@ class Sequencer:
         slots, fresh = self.table.admit(groups, ns)
         self._forget(fresh)
         slot = slots[groups.of_row]
-        order = np.argsort(groups.of_row, kind="stable")
+        order = order_of(groups.of_row)
         order = order[slot[order] != ABSENT]
         slot = slot[order]
         begins = np.empty(len(slot), np.bool_)

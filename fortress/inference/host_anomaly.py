@@ -41,8 +41,13 @@ class HostAnomaly:
     network that it watches.
     """
 
-    def __init__(self, entry: ModelEntry, baseline: Baseline | None = None) -> None:
-        """Open the model. Raises ModelRejected when its recipe lacks what this class reads."""
+    def __init__(
+        self, entry: ModelEntry, baseline: Baseline | None = None, late: bool = False
+    ) -> None:
+        """Open the model; `late`: its session when the first device is known, in a week or never.
+
+        Raises ModelRejected when its recipe lacks what this class reads.
+        """
         self.name = entry.recipe.name
         self.version = entry.recipe.version
         self.columns = host.INTERVAL_COLUMNS
@@ -56,8 +61,8 @@ class HostAnomaly:
         self.baseline = baseline or new_baseline(entry)
         self._calibration = entry.calibration()
         self._names = np.array(entry.recipe.features)
-        self._session = Session(entry)
-        self._session.run(np.zeros((1, len(self._names)), np.float32))
+        self._entry = entry
+        self._session: Session | None = None if late else self._opened()
 
     @classmethod
     def from_entry(cls, entry: ModelEntry, baseline: Baseline | None = None) -> HostAnomaly:
@@ -67,8 +72,10 @@ class HostAnomaly:
     def score(self, windows: host.Windows) -> Anomalies:
         """The opinion on each window; nothing is learnt."""
         rows, ready = self.baseline.standardised(windows.keys, windows.matrix)
-        told = self._session.run(_finite(rows))
-        surprise = np.where(ready, told[:, 0], 0).astype(np.float32)
+        told = np.zeros((len(rows), 1 + len(self._names)), np.float32)
+        if ready.any():  # a week goes by before the first is
+            told[ready] = self._run(rows[ready])
+        surprise = told[:, 0]
         risk = np.zeros(len(surprise), np.float32)
         share = self.baseline.rarity(windows.keys[ready], surprise[ready])
         risk[ready] = self._calibration.apply(-np.log10(share).astype(np.float32))
@@ -94,7 +101,17 @@ class HostAnomaly:
 
     def measure(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The surprise of standardised rows."""
-        return self._session.run(_finite(rows.astype(np.float32)))[:, 0]
+        return self._run(rows.astype(np.float32))[:, 0]
+
+    def _run(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        self._session = self._session or self._opened()
+        return self._session.run(_finite(rows))
+
+    def _opened(self) -> Session:
+        """The session, warm."""
+        session = Session(self._entry)
+        session.run(np.zeros((1, len(self._names)), np.float32))
+        return session
 
 
 def new_baseline(entry: ModelEntry, day_ns: int = DAY_NS) -> Baseline:

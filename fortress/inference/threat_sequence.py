@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fortress.features import sequence
 from fortress.features.inside import Inside
-from fortress.features.keys import distinct
+from fortress.features.keys import KeyTable, distinct, order_of
 from fortress.features.sequence import Flows, Sequencer
 from fortress.features.windows import REPLAY_SECRET
 from fortress.inference.entry import ModelEntry
@@ -102,6 +102,11 @@ class ThreatSequence:
         stage = self._names[np.where(risk >= self.threshold, likeliest, 0)]
         originator = flows["orig_addr"][steps.row]
         return Stages(steps.row, originator, stage, risk, self._surprise.apply(surprise))
+
+    @property
+    def table(self) -> KeyTable:
+        """Who is remembered, for its counters of evictions and refusals."""
+        return self.sequencer.table
 
     def begin(self, secret: int) -> None:
         """Forgets every originator; keys are made with this secret from now on."""
@@ -189,7 +194,7 @@ def _alike(slot: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
     """Rows by originator, (originators, steps of each) for each number of steps that some take."""
     if not len(slot):
         return []
-    order = np.argsort(slot, kind="stable")
+    order = order_of(slot)
     ordered = slot[order]
     begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     counts = np.diff(begins, append=len(slot))

@@ -135,7 +135,8 @@ class Pipeline:
         no room.
         """
         counts = {"findings_overflows": self._fuse.overflows}
-        for name, table in self._windows.tables.items():
+        tables = self._windows.tables | (self._stages.tables if self._stages else {})
+        for name, table in tables.items():
             counts |= {f"{name}_evictions": table.evictions, f"{name}_refusals": table.refusals}
         return counts
 

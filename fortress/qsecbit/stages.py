@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fortress.features.inside import Inside, sender
-from fortress.features.keys import ABSENT, KeyTable, address_key, group, words
+from fortress.features.keys import ABSENT, KeyTable, address_key, group, is_among, words
 from fortress.features.panes import TEN_MINUTES, Panes
 from fortress.qsecbit.describe import of_flow
 from fortress.qsecbit.fuse import WATCH
@@ -67,6 +67,10 @@ class StageModel(Protocol):
     def columns(self) -> tuple[str, ...]:
         """The flow columns it reads."""
 
+    @property
+    def table(self) -> KeyTable:
+        """Who is remembered."""
+
     def observe(self, tick_ns: int, flows: Mapping[str, npt.NDArray[Any]]) -> Stages:
         """What the flows that ended say of their originators."""
 
@@ -97,6 +101,11 @@ class StageWindows:
         self._model.take_side(inside)
 
     @property
+    def tables(self) -> dict[str, KeyTable]:
+        """The bounded tables by name, for their counters."""
+        return {"stages": self.table, "originators": self._model.table}
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The flow columns that are needed."""
         return tuple(dict.fromkeys((*self._model.columns, *READS)))
@@ -111,7 +120,10 @@ class StageWindows:
             return []
         row = said.row
         host = sender(words(flows["orig_addr"][row]), flows["orig_mac"][row], self.inside)
-        groups = group(address_key(self._secret, host))
+        source = address_key(self._secret, host)
+        worth = is_among(source, source[stage != _CALM]) | (self.table.find(source) != ABSENT)
+        step = np.flatnonzero(worth)
+        stage, groups = stage[step], group(source[step])
         counts = np.zeros((len(groups.keys), _CALM + 1), np.float32)
         np.add.at(counts, (groups.of_row, stage), 1)
         suspect = np.any(counts[:, :_CALM] > 0, axis=1)
@@ -125,7 +137,7 @@ class StageWindows:
         totals[suspect] = self._panes.totals(slots[suspect], ns)[0]
         suspect &= totals[:, :_CALM].sum(axis=1) >= ENOUGH
         last = np.full((len(counts), _CALM + 1), -1, np.intp)
-        last[groups.of_row, stage] = np.arange(len(stage))
+        last[groups.of_row, stage] = step
         found = []
         for one in np.flatnonzero(suspect):  # few: a host a finding
             likely = int(np.argmax(np.where(counts[one, :_CALM] > 0, totals[one, :_CALM], 0)))
@@ -141,8 +153,9 @@ class StageWindows:
 def _numbers(stage: npt.NDArray[np.str_]) -> npt.NDArray[np.intp]:
     """The number of each stage in _STAGES, _CALM for every other word."""
     numbers = np.full(len(stage), _CALM, np.intp)
+    some = np.flatnonzero(stage != "none")
     for number, name in enumerate(_STAGES):
-        numbers[stage == name] = number
+        numbers[some[stage[some] == name]] = number
     return numbers
 
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from fortress.errors import InputError
 from fortress.features import host
-from fortress.features.keys import address_key, words
+from fortress.features.keys import Float32, address_key, words
 from fortress.training import truth
 from fortress.training.captures import Capture
 from fortress.training.dataset import read_columns
@@ -64,7 +64,7 @@ class Doings:
         return Doings(self.name, self.origin, self.kind, self.tool, flows)
 
 
-def windows(flows: Columns) -> tuple[npt.NDArray[np.int64], host.Float32]:
+def windows(flows: Columns) -> tuple[npt.NDArray[np.int64], Float32]:
     """When each minute of DEVICE in which it did anything begins (ns), and its features."""
     order = np.argsort(flows["first_ns"], kind="stable")
     flows = {name: column[order] for name, column in flows.items()}

@@ -6,16 +6,18 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Flag
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from fortress.config import Settings
+from fortress.config.settings import ModelUse
 from fortress.events import Event
 from fortress.inference import ModelRejected
 from fortress.inference.signing import make_keys, read_private
 from fortress.inference.state import write_chosen
+from fortress.qsecbit import PipelineSettings
 from fortress.services.agent import models
 from fortress.services.agent.models import LOOK_NS, Models
 from fortress.services.agent.replay import Moment, Replay, run
@@ -199,3 +201,19 @@ def test_a_lower_threshold_of_drift_is_an_earlier_notice(settings: Settings) -> 
             np.zeros(2000, np.float32),
         )
         assert len(models.look(LOOK_NS)) == told
+
+
+@pytest.mark.parametrize(
+    ("mode", "learns", "runs"),
+    [("shadow", False, False), ("on", False, True), ("shadow", True, True), ("off", True, False)],
+)
+def test_devices_are_left_out_of_a_replay_that_they_could_not_touch(
+    tmp_path: Path, mode: Literal["on", "shadow", "off"], learns: bool, runs: bool
+) -> None:
+    made = Settings(state_dir=tmp_path)
+    used = dataclasses.replace(made.models, host_anomaly=ModelUse(mode=mode))
+    loaded = Models(dataclasses.replace(made, models=used), learns=learns)
+    pipeline = loaded.pipeline(PipelineSettings())
+    assert ("resp_bytes" in pipeline.reads_interval_columns) == runs
+    version = next(row.version for row in loaded.rows() if row.name == "host-anomaly")
+    assert bool(version) == (mode != "off"), "it is checked all the same"

@@ -17,6 +17,7 @@ from fortress.features.keys import (
     is_v4,
     joint_key,
     mix,
+    order_of,
     words,
 )
 from fortress.features.windows import REPLAY_SECRET
@@ -181,3 +182,9 @@ def test_a_cleared_table_begins_again_with_slot_0() -> None:
     table.clear()
     assert table.find(_keys(1)).tolist() == [ABSENT]
     assert _admit(table, _keys(5), 0) == [0]
+
+
+def test_rows_are_ordered_by_value_and_then_as_they_came(rng: np.random.Generator) -> None:
+    for count in (0, 1, 2, 1023, 1024, 5000):
+        values = rng.integers(0, max(count // 3, 1), count)
+        assert np.array_equal(order_of(values), np.argsort(values, kind="stable"))

@@ -54,6 +54,22 @@ def week() -> HostAnomaly:
     return model
 
 
+def test_a_session_that_may_wait_is_opened_when_a_device_is_known() -> None:
+    late, early = HostAnomaly(ENTRY, late=True), HostAnomaly(ENTRY)
+    rng = np.random.default_rng(5)
+    for number in range(DAYS * 30):
+        at = windows(minute(rng), number // 30 * DAY_NS + number % 30 * host.WINDOW_NS)
+        late.observe(at)
+        early.observe(at)
+        assert late._session is None
+    for number in range(3):
+        at = windows(minute(rng, failed=500), (DAYS + number) * DAY_NS)
+        one, other = late.observe(at), early.observe(at)
+        assert (one.surprise[0], one.risk[0]) == (other.surprise[0], other.risk[0])
+    assert late._session is not None
+    assert one.ready[0]
+
+
 def test_a_device_is_not_judged_before_it_is_known_for_seven_days() -> None:
     model, rng = taught(days=DAYS - 1), np.random.default_rng(4)
     said = model.observe(windows(minute(rng, failed=500, targets=500), (DAYS - 1) * DAY_NS))

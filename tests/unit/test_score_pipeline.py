@@ -9,6 +9,8 @@ import pytest
 
 from fortress.errors import ConfigError
 from fortress.features.host import Windows
+from fortress.inference import Registry
+from fortress.inference.threat_sequence import ThreatSequence
 from fortress.qsecbit import Pipeline, PipelineSettings
 from fortress.qsecbit import pipeline as pipelines
 from fortress.verdict import Action, Source, Status
@@ -236,6 +238,12 @@ def test_a_storm_of_targets_makes_a_bounded_number_of_findings() -> None:
         source, victim = (f"10.{n}.{target // 250}.{target % 250 + 1}" for n in (1, 2))
         world.flow(1, source, victim, 53, "OTH", proto=UDP, pkts=(40_000, 0), said=(0, 0))
     assert 0 < len(findings(world.run())) <= 256
+
+
+def test_counters_tell_of_originators_where_a_sequence_model_runs() -> None:
+    entry = Registry().load("threat-lstm")
+    counters = Pipeline(stages=ThreatSequence(entry, capacity=2)).counters()
+    assert {"originators_evictions", "originators_refusals", "stages_evictions"} <= set(counters)
 
 
 def test_counters_name_every_table() -> None:

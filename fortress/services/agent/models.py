@@ -7,6 +7,7 @@ is called between two ticks and costs a stat a model when nothing has changed.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class Models:
         self._registry: Registry = registry_of(settings)
         self._threshold = settings.models.drift
         self._begun: list[Notice] = []
+        self._learns = learns
         path = settings.state_dir / LEARNT if learns else None
         self._opens = OPENS | {DEVICES: partial(DeviceSlot, path=path)}
         self._save_ns = 0
@@ -78,6 +80,8 @@ class Models:
         assert stages is None or isinstance(stages, StageSlot)
         devices = self._models[DEVICES].slot
         assert devices is None or isinstance(devices, DeviceSlot)
+        if not self._learns and self._models[DEVICES].mode == "shadow":
+            devices = None  # it says nothing before a week of capture, and then without effect
         made = Pipeline(settings, flow, stages, devices)
         self.tell_modes(made)
         return made
@@ -201,10 +205,11 @@ def _drift(ns: int, model: _Model, slot: Slot, threshold: float) -> list[Notice]
     drift = model.drift = slot.monitor.look()
     if drift is None:
         return []
-    from fortress import metrics  # takes 30 ms, and most replays end before this
+    if "fortress.metrics" in sys.modules:  # 30 ms to import: who serves them has done so
+        from fortress import metrics
 
-    for what, value in (("inputs", drift.inputs), ("scores", drift.scores)):
-        metrics.MODEL_DRIFT.labels(model.name, what).set(value)
+        for what, value in (("inputs", drift.inputs), ("scores", drift.scores)):
+            metrics.MODEL_DRIFT.labels(model.name, what).set(value)
     worst = max(drift.inputs, drift.scores)
     facts: dict[str, float | int | str] = {"model": model.name, "index": round(worst, 4)}
     if not model.is_told and worst >= threshold:

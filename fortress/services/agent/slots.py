@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 from fortress.features.host import Windows
 from fortress.features.inside import Inside
+from fortress.features.keys import KeyTable
 from fortress.features.windows import REPLAY_SECRET
 from fortress.inference import FlowClassifier, ModelEntry
 from fortress.inference.drift import DriftMonitor
+from fortress.inference.entry import SHIPPED
 from fortress.inference.flow_classifier import Classification
 from fortress.inference.host_anomaly import Anomalies, HostAnomaly
 from fortress.inference.host_baseline import BaselineRefused
@@ -78,6 +80,11 @@ class StageSlot:
         """The flow columns it reads."""
         return self._model.columns
 
+    @property
+    def table(self) -> KeyTable:
+        """Who is remembered."""
+        return self._model.table
+
     def observe(self, tick_ns: int, flows: Mapping[str, Any]) -> Stages:
         """What the flows that ended say of their originators."""
         return self._model.observe(tick_ns, flows)
@@ -102,7 +109,8 @@ class DeviceSlot:
     measured by the version that learnt it.
 
     What was learnt is kept in the file at `path` (None: nowhere); `complaint` says why it could not
-    be read or written last, "" else.
+    be read or written last, "" else. Where nothing was learnt before, a model that ships waits to
+    be opened until a device is known: its bytes are pinned, and nothing stands behind it.
     """
 
     def __init__(self, entry: ModelEntry, path: Path | None = None) -> None:
@@ -112,7 +120,7 @@ class DeviceSlot:
 
     def replace(self, entry: ModelEntry) -> None:
         """Go on with another version."""
-        model = HostAnomaly(entry)
+        model = HostAnomaly(entry, late=self._path is None and entry.publisher == SHIPPED)
         if self._path is not None and self._path.exists():
             try:
                 model.baseline.load(self._path, model.identity)
