@@ -248,8 +248,8 @@ class Guard:
         block, what is blocked automatically. Lists may take long: they follow, and that is told.
         """
         self.rebuild(why, feeds=False)
-        self.restored += 1
         self.feeds_follow = bool(self.feeds.all())
+        self.restored += not self.feeds_follow
         rest = f"; lists follow: {self.feeds.names()}" if self.feeds_follow else ""
         self.teller.tell(GuardEvent("restored", "", why + rest))
 
@@ -258,6 +258,7 @@ class Guard:
         self.feeds_follow = False
         feeds = self._feeds()
         self._each_backend(lambda backend: backend.load_feeds(feeds))
+        self.restored += 1
         count = sum(len(one.targets) for one in feeds)
         self.audit.write("feeds_restored", [{"feeds": len(feeds), "entries": count}])
         self.teller.tell(GuardEvent("feed", self.feeds.names(), "restored", "feed"))

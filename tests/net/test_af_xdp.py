@@ -284,7 +284,8 @@ def test_a_stream_goes_on_with_the_port_of_an_interface_that_was_made_anew(wire:
 
     def made_anew(queues: int) -> XdpPort:
         wire.ip("link del right")
-        wire.ip(f"link add left type veth peer name right numrxqueues {queues}")
+        many = f"numtxqueues {queues} numrxqueues {queues}"
+        wire.ip(f"link add left {many} type veth peer name right {many}")
         for side in ("left", "right"):
             wire.ip(f"link set {side} up")
         with wire.entered():

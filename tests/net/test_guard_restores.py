@@ -57,6 +57,9 @@ def test_after_a_flush_blocks_stand_within_a_second_and_a_large_list_follows(hom
         took_s = time.monotonic() - begun_s
         assert "lists follow: big" in restored.reason
         assert not pings(home.stranger, LAPTOP)
+        with home.client() as client:  # answered when the list is back, or before: as it says
+            whole = client.status().restored == 1
+            assert not whole or LIST[-1] in home.nft("list set inet fortress feed_addr4")
         assert next(event for event in events if event.kind == "feed").target == "big"
     assert took_s < 10  # a second is promised, and shown by the bench
     elements = home.nft("list set inet fortress feed_addr4")
