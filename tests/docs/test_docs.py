@@ -56,3 +56,10 @@ def test_the_documentation_names_the_two_commands() -> None:
         text = (ROOT / name).read_text()
         assert "./dev run" in text
         assert "./dev test" in text
+
+
+def test_the_page_for_who_works_on_it_tells_of_every_folder_of_tests() -> None:
+    page = (ROOT / "docs" / "development.md").read_text()
+    folders = {f"tests/{path.parent.name}" for path in (ROOT / "tests").glob("*/test_*.py")}
+    told = set(re.findall(r"`(tests/[a-z0-9]+)`", page))
+    assert told == folders, "docs/development.md, the table of tests"
