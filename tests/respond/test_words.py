@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from fortress.errors import ConfigError
 from fortress.respond import channel, messages
-from fortress.respond.block import Target, make_block, parse_target, site_of
+from fortress.respond.answers import StandingList
+from fortress.respond.block import Standing, Target, make_block, parse_target, site_of
 from fortress.respond.guard_settings import GuardSettings, load_settings
-from fortress.respond.messages import Add, Group
+from fortress.respond.messages import Add, Group, encode_answer
 from fortress.respond.never_block import NeverBlock, spare
 from fortress.respond.plain import Misread, plain, read
 from fortress.verdict import Action
@@ -269,3 +270,16 @@ def test_the_page_of_the_guard_names_every_setting() -> None:
         "feeds.NAME.most"
     }
     assert {key for key in keys if f"| `{key}` |" not in page} == set()
+
+
+def test_a_list_of_blocks_is_written_as_any_other_answer() -> None:
+    terms = (Action.BLOCK, 59.5, 5.0, 'a "list", \\ and é', "operator", (7, 8), 3)
+    blocks = (
+        Standing("192.0.2.1", "addr", *terms),
+        Standing("2001:db8::/64", "prefix", *terms[:-1], None),
+        Standing("02:00:5e:00:00:01", "mac", Action.QUARANTINE, None, 6.25, "", "automatic"),
+    )
+    for answer in (StandingList(blocks, {"192.0.2.9": 0.1}), StandingList(())):
+        told = json.loads(encode_answer(answer))
+        assert told == {"ok": True, "answer": plain(answer)}
+        assert read(StandingList, told["answer"]) == answer
