@@ -94,7 +94,7 @@ keys() {
 }
 # While the agent runs: the trainer signs what ships; the agent verifies it and may not write it.
 train() {
-    "${compose[@]}" run --rm trainer
+    "${compose[@]}" run --rm -T trainer
     in_agent() { podman exec "${project}_agent_1" "$@"; }
     [[ $(in_agent fortress model list --json | grep -c '"problem": ""') == 6 ]]
     in_agent fortress model promote flow-classifier "$(in_agent sh -c 'ls models/flow-classifier')"
