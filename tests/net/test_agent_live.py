@@ -39,8 +39,7 @@ def test_a_scan_on_the_wire_becomes_an_alert_and_a_verdict(lan: Site) -> None:
     assert alert["src_ip"] == THEIRS
     assert alert["in_iface"] == "lan0"
     assert alert["alert"]["detector"] == "port_scan"
-    until(lambda: lan.ask("/score").json["score"])
-    assert lan.ask("/score").json["score"]["status"] != "GREEN"
+    until(lambda: (lan.ask("/score").json["score"] or {}).get("status") in ("AMBER", "RED"))
     lan.stop(agent)
     (verdict,) = lan.events("verdict")
     assert verdict["verdict"]["mode"] == "monitor"
