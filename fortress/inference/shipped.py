@@ -14,9 +14,9 @@ from fortress.inference.rejection import ModelRejected
 from fortress.inference.statement import list_files
 
 PINS = {
-    "flow-classifier": "25b5744d897c77a055e4dab4a8d9f26789c7dbba45fba4d34ff91760bab187df",
-    "host-anomaly": "daf6fcd99582280a3ea31712594494e2d60402c67c86b03a9f64497ec217f385",
-    "threat-lstm": "2b6e21abf68bac23e0b5fdac2b59787f27c7b13e2eadca7c26c96002eb202f11",
+    "flow-classifier": "c8b8ce10781a0889360fbf4c8da4c5708514b9dff0ec9a47e382dc0bfd15a492",
+    "host-anomaly": "bf37433bc2e486cb60ebac8a1801db52ada5ea4b656ae18c8b1b1be9cc5a19c8",
+    "threat-lstm": "a7607fbd9b79c87a75510eb79c4f5cc716d81894f0cc1baa420723295840f5f3",
 }
 
 

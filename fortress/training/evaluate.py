@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
+from scipy.stats import binomtest, chi2
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import average_precision_score
@@ -190,14 +190,14 @@ def judge(flows: FlowSet, scores: Floats, threshold: float) -> Result:
             )
             for origin in np.unique(flows.origin[benign])
         },
-        false_bootstrap=_bootstrap(flows.capture[benign], found[benign]),
+        false_bootstrap=bootstrap(flows.capture[benign], found[benign]),
     )
 
 
-def _bootstrap(
+def bootstrap(
     capture: npt.NDArray[np.str_], found: Bools, draws: int = 2000
 ) -> tuple[float, float]:
-    """The 95 % interval of the share found, captures drawn with replacement."""
+    """The 95 % interval of the share found, captures drawn with replacement; 0 to 1 of none."""
     if not len(capture):
         return 0.0, 1.0
     _, inverse = np.unique(capture, return_inverse=True)
@@ -206,6 +206,12 @@ def _bootstrap(
     rates = hits[drawn].sum(axis=1) / totals[drawn].sum(axis=1)
     low, high = np.percentile(rates, (2.5, 97.5))
     return float(low), float(high)
+
+
+def poisson(count: int) -> tuple[float, float]:
+    """The 95 % interval of the mean of a count (Garwood 1936)."""
+    low = float(chi2.ppf(0.025, 2 * count)) / 2 if count else 0.0
+    return low, float(chi2.ppf(0.975, 2 * count + 2)) / 2
 
 
 def pr_auc(flows: FlowSet, scores: Floats) -> float:

@@ -5,7 +5,6 @@ seeds.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +23,8 @@ from fortress.training.evaluate import MakeModel, Rate, Result, folds_by, judge,
 from fortress.training.export import OPSETS, parity, publish, to_graph
 from fortress.training.kinds import KINDS, WORDS, fit_kinds, kinds_out_of_fold
 from fortress.training.reliability import cross_calibrated, risk_weights
+from fortress.training.sources import code_digest
+from fortress.training.summary import cpu_us
 from fortress.training.truth import Fate
 
 NAME = "flow-classifier"
@@ -86,6 +87,7 @@ def train_flow_classifier(
         difference=max(parity(model, session, judged), parity(kinds, named, judged)),
         size_bytes=len(onnx) + len(onnx_kinds),
         rows_per_second=candidates.rows_per_second(session, judged),
+        latency_us=cpu_us(lambda: session.run(judged[:1])),
         pr_auc=(evaluate.pr_auc(flows, unseen), evaluate.pr_auc(flows, known)),
         pr_auc_95=evaluate.pr_auc_interval(flows, unseen),
         shares=shares,
@@ -259,7 +261,7 @@ def _recipe(findings: Findings, calibration: Calibration) -> dict[str, Any]:
             "judged_benign": int((flows.judged & (flows.fate == Fate.BENIGN)).sum()),
             "judged_attack": int((flows.judged & (flows.fate == Fate.ATTACK)).sum()),
             "damages": list(flows.damages),
-            "code_sha256": _code_digest(),
+            "code_sha256": code_digest(__name__),
             "packages": {name: version(name) for name in _PACKAGES},
         },
         "metrics": {
@@ -315,14 +317,3 @@ def _metrics(result: Result) -> dict[str, Any]:
         "false_positive_captures": [result.false_captures.hits, result.false_captures.total],
         "false_positive_rate_95_by_capture": [round(b, 7) for b in result.false_bootstrap],
     }
-
-
-def _code_digest() -> str:
-    """A hash over the source of the features and of this room: another number means another
-    trainer.
-    """
-    here = Path(__file__).parent
-    digest = hashlib.sha256(Path(flow.__file__).read_bytes())
-    for path in sorted(here.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

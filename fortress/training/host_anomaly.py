@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.metrics import average_precision_score
 
 from fortress.errors import InputError
 from fortress.features import host
 from fortress.inference import ModelEntry
 from fortress.inference.histogram import Histogram
 from fortress.inference.host_baseline import Typical
+from fortress.inference.session import open_session
 from fortress.training.captures import captures_folder, lab_captures, shared_captures
 from fortress.training.dataset import RECORDED, Progress
 from fortress.training.evaluate import Rate
@@ -42,6 +44,8 @@ from fortress.training.host_study import (
     strike,
     typical_of,
 )
+from fortress.training.sources import code_digest
+from fortress.training.summary import cpu_us
 
 NAME, VERSION = "host-anomaly", "1.0.0"
 PRIOR = 1e-3  # share of a device's minutes that are taken to hold an attack
@@ -86,6 +90,8 @@ class Study:
     shift: float
     devices: tuple[Doings, ...]
     digest: str
+    pr_auc: float
+    latency_us: float
 
     @property
     def false(self) -> Rate:
@@ -117,6 +123,8 @@ def train_host_anomaly(
     inflation = _inflation(asked)
     least = round(float(np.log10(_MINUTES_A_DAY * inflation / FALSE_A_DAY)), 2)
     scores, risks = _risks(hits, inflation)
+    graph = to_graph(directions)
+    curve = _curve(asked, hits)
     study = Study(
         asked=tuple(asked),
         hits=tuple(hits),
@@ -132,9 +140,12 @@ def train_host_anomaly(
         shift=round(SHIFT_MARGIN * max(one.shift for one in asked), 2),
         devices=devices,
         digest=_digest(flows),
+        pr_auc=float(
+            average_precision_score(curve.attack, curve.score, sample_weight=curve.weight)
+        ),
+        latency_us=_latency_us(graph),
     )
-    texts = draw_curves(out / NAME / "figures", [_curve(study)])
-    graph = to_graph(directions)
+    texts = draw_curves(out / NAME / "figures", [curve])
     difference = _parity(graph, directions)
     progress("publish", 0.98)
     entry = publish(
@@ -148,15 +159,15 @@ def train_host_anomaly(
     return entry
 
 
-def _curve(study: Study) -> Scored:
+def _curve(asked: Sequence[Asked], hits: Sequence[Hit]) -> Scored:
     """Minutes without an attack and minutes of attacks, half each; tools alike among attacks."""
-    calm = np.concatenate([one.rarity for one in study.asked])
-    names = [(hit.kind, hit.tool) for hit in study.hits]
+    calm = np.concatenate([one.rarity for one in asked])
+    names = [(hit.kind, hit.tool) for hit in hits]
     sizes = dict.fromkeys(names, 0)
-    for hit in study.hits:
+    for hit in hits:
         sizes[hit.kind, hit.tool] += len(hit.rarity)
-    weights = [np.full(len(h.rarity), 1 / sizes[h.kind, h.tool] / len(sizes)) for h in study.hits]
-    rarity = np.concatenate([calm, *(hit.rarity for hit in study.hits)])
+    weights = [np.full(len(h.rarity), 1 / sizes[h.kind, h.tool] / len(sizes)) for h in hits]
+    rarity = np.concatenate([calm, *(hit.rarity for hit in hits)])
     return Scored(
         "devices left out",
         rarity,
@@ -288,6 +299,7 @@ def _recipe(
             "data_sha256": study.digest,
             "devices": [device.name for device in study.devices],
             "minutes": len(matrix),
+            "code_sha256": code_digest(__name__),
             "packages": {name: version(name) for name in _PACKAGES},
         },
         "metrics": {
@@ -295,6 +307,7 @@ def _recipe(
             "false_rate_95": [round(bound, 6) for bound in study.false.interval],
             "device_days": round(sum(one.days for one in study.asked), 3),
             "attack_minutes_found": [int(found.sum()), len(found)],
+            "pr_auc": round(study.pr_auc, 4),
             "inflation": round(study.inflation, 3),
             "parity_max_difference": difference,
             "held_out": _held_out(study),
@@ -333,13 +346,17 @@ def _held_out(study: Study) -> dict[str, Any]:
 
 def _parity(graph: bytes, directions: Directions) -> float:
     """The largest relative difference between the study's surprise and the graph's."""
-    import onnxruntime
-
     rows = np.random.default_rng(1).normal(0, 4, (1000, len(host.FEATURES))).astype(np.float32)
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    told = session.run(None, {"minutes": rows})[0][:, 0]
+    told = open_session(graph, Path(f"{NAME}.onnx")).run(None, {"minutes": rows})[0][:, 0]
     ours = measure_with(directions)(rows)
     return float(np.abs(told / ours - 1).max())
+
+
+def _latency_us(graph: bytes) -> float:
+    """Microseconds of CPU time that the graph takes for a row."""
+    session = open_session(graph, Path(f"{NAME}.onnx"))
+    fed = {"minutes": np.zeros((1, len(host.FEATURES)), np.float32)}
+    return cpu_us(lambda: session.run(None, fed))
 
 
 def _digest(flows: Path) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import chi2
 
 from fortress.features import host
 from fortress.inference.host_baseline import CAPACITY, DAYS, FEWEST, GROWTH, SAMPLE, STEP
+from fortress.training.evaluate import poisson
+from fortress.training.host_study import REACH
+from fortress.training.summary import Summary, at_a_glance
 
 if TYPE_CHECKING:
     from fortress.training.host_anomaly import Study
@@ -21,8 +23,77 @@ def write_card(
 ) -> str:
     """The card as Markdown; `texts` are its curves as text, by the name of the picture."""
     curves = _curves(texts)
-    sections = (_head(name, version, study, size_bytes), _worth(study), _attacks(study), curves)
-    return "\n".join((*sections, _poison(study), _limits(), _data(study)))
+    head = (_head(name, version, study, size_bytes), at_a_glance(_summary(study, size_bytes)))
+    sections = (_worth(study), _attacks(study), curves, _poison(study), _limits())
+    return "\n".join((*head, *sections, _hindsight(), _data(study)))
+
+
+def _summary(study: Study, size_bytes: int) -> Summary:
+    false, minutes = study.false, sum(len(hit.rarity) for hit in study.hits)
+    low, high = false.interval
+    days = sum(one.days for one in study.asked)
+    fewest, most = (bound / days for bound in poisson(false.hits))
+    camera = next(one for one in study.asked if one.device.startswith("iot"))
+    alarms = int((camera.rarity >= study.least).sum())
+    shares = _by_kind(study)
+    minute, found = _overall(study)
+    return Summary(
+        data="Zeek logs of three devices: two of stratosphereips' security-datasets-for-testing "
+        "(GPL-2.0), one of IoT-23 (CC BY 4.0); attacks of the shared captures and our laboratory; "
+        f"digest `{study.digest}`",
+        split="by device: each is judged by what the others taught; its own first half of minutes "
+        "is learnt, the other judged",
+        base_rate=f"{minutes:,} of {minutes + false.total:,} judged minutes hold an attack, laid "
+        "over them; a risk is stated for one minute in a thousand",
+        pr_auc=f"{study.pr_auc:.3f} (minutes of attacks half of all, tools alike; 0.5 is chance)",
+        recall=f"{found:.2f} of attacks, {minute:.2f} of their minutes, tools alike",
+        false_positives=f"{false.hits} of {false.total} minutes ({low:.1e} to {high:.1e})",
+        alerts=f"{false.hits / days:.1f} ({fewest:.1f} to {most:.1f}, Poisson) in {days:.2f} "
+        "device-days; the aim of 0.2 is not proved",
+        other_origin=f"IoT-23's camera, judged by two office computers of another project: "
+        f"{alarms} of {len(camera.rarity)} clean minutes are alarms; the office computers "
+        "have each other among their teachers",
+        by_class="found: " + "; ".join(f"{kind} {one[1]:.2f}" for kind, one in shares.items()),
+        weak_spots="silent for seven days; small and ordinary doings (a shell, a DNS tunnel) on a "
+        "busy device; led by who is patient for weeks",
+        hindsight="REACH was moved from 12 to 20 on held-out scores: see Hindsight",
+        latency=f"{study.latency_us:.0f} µs for one device's minute (graph alone, CPU time, on the "
+        "machine that trained)",
+        size=f"{size_bytes / 1000:.1f} kB",
+    )
+
+
+def _shares(study: Study) -> dict[tuple[str, str], tuple[int, float, float]]:
+    """Of each kind and tool: its minutes, the share that are alarms, the share of attacks found."""
+    result = {}
+    for key in sorted({(hit.kind, hit.tool) for hit in study.hits}):
+        hits = [hit for hit in study.hits if (hit.kind, hit.tool) == key]
+        minutes = np.concatenate([hit.rarity for hit in hits]) >= study.least
+        seen = [bool((hit.rarity >= study.least).any()) for hit in hits]
+        result[key] = (len(minutes), float(minutes.mean()), float(np.mean(seen)))
+    return result
+
+
+def _by_kind(study: Study) -> dict[str, tuple[float, float, int]]:
+    """Of each kind: the share of minutes and of attacks found, tools alike, and how many tools."""
+    told: dict[str, list[tuple[float, float]]] = {}
+    for (kind, _), (_, minute, found) in _shares(study).items():
+        told.setdefault(kind, []).append((minute, found))
+    return {
+        kind: (
+            float(np.mean([a for a, _ in some])),
+            float(np.mean([b for _, b in some])),
+            len(some),
+        )
+        for kind, some in told.items()
+    }
+
+
+def _overall(study: Study) -> tuple[float, float]:
+    """The share of minutes and of attacks found, all tools alike."""
+    told = [(minute, found) for _, minute, found in _shares(study).values()]
+    minute, found = np.mean(told, axis=0).tolist()
+    return minute, found
 
 
 def _head(name: str, version: str, study: Study, size_bytes: int) -> str:
@@ -47,8 +118,7 @@ def _worth(study: Study) -> str:
     days = sum(one.days for one in study.asked)
     low, high = study.false.interval
     alarms = study.false.hits
-    fewest = chi2.ppf(0.025, 2 * alarms) / 2 if alarms else 0.0
-    most = chi2.ppf(0.975, 2 * alarms + 2) / 2
+    fewest, most = poisson(alarms)
     rows = []
     for one in study.asked:
         cells = [f"{int((one.rarity >= x).sum())}" for x in (2, 3, study.least)]
@@ -69,20 +139,15 @@ data is too short to prove the aim of 0.2.** A minute that is rare in 1,000 shou
 
 
 def _attacks(study: Study) -> str:
-    tools = sorted({(hit.kind, hit.tool) for hit in study.hits})
-    rows = []
-    for kind, tool in tools:
-        hits = [hit for hit in study.hits if (hit.kind, hit.tool) == (kind, tool)]
-        minutes = np.concatenate([hit.rarity for hit in hits])
-        seen = np.mean([(hit.rarity >= study.least).any() for hit in hits])
-        rows.append((kind, tool, len(minutes), f"{(minutes >= study.least).mean():.2f}",
-                     f"{seen:.2f}"))  # fmt: skip
-    by_kind = []
-    for kind in sorted({kind for kind, _ in tools}):
-        shares = [[float(cell) for cell in row[3:]] for row in rows if row[0] == kind]
-        minutes_found, found = np.mean(shares, axis=0)
-        by_kind.append((kind, len(shares), f"{minutes_found:.2f}", f"{found:.2f}"))
-    overall = np.mean([[float(cell) for cell in row[3:]] for row in rows], axis=0)
+    rows = [
+        (kind, tool, count, f"{minute:.2f}", f"{found:.2f}")
+        for (kind, tool), (count, minute, found) in _shares(study).items()
+    ]
+    by_kind = [
+        (kind, count, f"{minute:.2f}", f"{found:.2f}")
+        for kind, (minute, found, count) in _by_kind(study).items()
+    ]
+    overall = _overall(study)
     return f"""## Attacks laid over real days
 
 Real attacks of other captures, laid over the judged half of each device's day at several times as
@@ -152,6 +217,16 @@ def _limits() -> str:
 - **Be poisoned in a day**; over weeks it can be led (above).
 - **Hold for homes**: three devices, {SAMPLE} minutes kept a day, no phone, no television.
 - Zeek's logs count a flow in the minute it began, the live agent in every minute it lasts.
+"""
+
+
+def _hindsight() -> str:
+    return f"""## Hindsight
+
+The distance beyond which further away is no more unusual (`REACH`) was moved from 12 to {REACH:.0f}
+spreads because the held-out scores of these very devices and attacks were better so; features, the
+distance and its whitening were chosen while looking at them, too. Three devices are all there is:
+the figures above are of the data that they were chosen on. Expect less elsewhere.
 """
 
 

@@ -18,7 +18,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 
 from fortress.inference import Calibration
-from fortress.training.evaluate import Rate
+from fortress.training.evaluate import Rate, bootstrap
 from fortress.training.threat_lstm_cut import Sequence as Steps
 from fortress.training.threat_lstm_cut import compose, cut, learnable
 from fortress.training.threat_lstm_data import STAGES, UNKNOWN, Corpus, Episode
@@ -255,7 +255,7 @@ def worth(outcome: Outcome, threshold: npt.NDArray[np.float32] | float) -> Worth
         units,
         by_unit,
         Rate(int(flagged[benign].sum()), int(benign.sum())),
-        _bootstrap(outcome.episode[benign], flagged[benign]),
+        bootstrap(outcome.episode[benign], flagged[benign]),
         Rate(int((counts[calm] >= ENOUGH).sum()), len(calm)),
         Rate(len(np.unique(outcome.episode[benign & flagged])), len(captures)),
         {
@@ -295,7 +295,7 @@ def calibrate_risk(outcome: Outcome) -> Calibration:
     weight = np.empty(len(attack))
     _, of_row, count = np.unique(outcome.unit[attack], return_inverse=True, return_counts=True)
     weight[attack] = 1 / count[of_row]
-    weight[~attack] = _capped(outcome.episode[~attack])
+    weight[~attack] = capped(outcome.episode[~attack])
     weight[attack] *= PRIOR / (1 - PRIOR) * (weight[~attack].sum() + 1) / weight[attack].sum()
     table = IsotonicRegression(y_min=0, y_max=1)
     table.fit(np.append(outcome.score, 1.0), np.append(attack, False), np.append(weight, 1.0))
@@ -314,18 +314,7 @@ def calibrate_surprise(outcome: Outcome) -> Calibration:
     return Calibration(tuple(score.tolist()), tuple(np.append(0.0, share)[first].tolist()))
 
 
-def _capped(episode: npt.NDArray[np.str_]) -> Floats:
+def capped(episode: npt.NDArray[np.str_]) -> Floats:
+    """What each benign step weighs: a capture counts for at most MOST_OF_CAPTURE of them."""
     _, of_row, count = np.unique(episode, return_inverse=True, return_counts=True)
     return np.minimum(1, MOST_OF_CAPTURE / count)[of_row]
-
-
-def _bootstrap(episode: npt.NDArray[np.str_], found: Bools) -> tuple[float, float]:
-    """The 95 % interval of the share found, captures drawn with replacement."""
-    if not len(episode):
-        return 0.0, 1.0
-    _, of_row = np.unique(episode, return_inverse=True)
-    hits, totals = np.bincount(of_row, found), np.bincount(of_row)
-    drawn = np.random.default_rng(SEED).integers(0, len(totals), (2000, len(totals)))
-    rates = hits[drawn].sum(axis=1) / totals[drawn].sum(axis=1)
-    low, high = np.percentile(rates, (2.5, 97.5))
-    return float(low), float(high)

@@ -2,8 +2,8 @@
 """The network of `threat-lstm` and how it learns: one plain LSTM, a head for the stage and one that
 foretells the next step.
 
-Learning is reproducible (seed), bounded in time, stops early, and goes on from its checkpoint,
-which holds numbers alone (`weights_only`).
+Learning is reproducible (seed; the clock ends it, and changes nothing else), bounded in time, stops
+early, and goes on from its checkpoint, which holds numbers alone (`weights_only`).
 """
 
 from __future__ import annotations
@@ -112,8 +112,7 @@ def learn(
     ):
         begun = time.process_time()
         for group in optimizer.param_groups:
-            done = max(state.epoch / settings.epochs, spent / settings.seconds)
-            cooled = 0.5 * (1 + float(np.cos(np.pi * min(done, 1.0))))
+            cooled = 0.5 * (1 + float(np.cos(np.pi * state.epoch / settings.epochs)))
             group["lr"] = settings.rate * max(0.05, cooled)
         order = np.random.default_rng((settings.seed, state.epoch)).permutation(len(pool))
         batches = [order[i : i + settings.batch] for i in range(0, len(order), settings.batch)]
