@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fortress.disk import replace_synced
 from fortress.errors import ModelError
 from fortress.features.keys import ABSENT, Groups, KeyTable, UInt64, mix
 
@@ -203,25 +203,12 @@ class Baseline:
         spread = np.sqrt((count * own**2 + _DOUBT * typical**2) / (count + _DOUBT))
         return centre.astype(np.float32), np.maximum(spread, _LEAST * typical).astype(np.float32)
 
-    def save(self, path: Path, model: Mapping[str, str]) -> None:
-        """Writes all that is known to `path`: whole or not at all. Raises OSError."""
+    def copy(self, model: Mapping[str, str]) -> Kept:
+        """All that is known now, to be written later or by another thread."""
         used = np.flatnonzero(self.table.last_tick != np.iinfo(np.int64).min)
-        head = {"format": _FORMAT, "day_ns": self.day_ns, **model}
-        octets = np.frombuffer(json.dumps(head, sort_keys=True).encode(), np.uint8)
         parts = {name: part[used] for name, part in self._state.items()}
-        written = io.BytesIO()
-        np.savez_compressed(
-            written, allow_pickle=False, head=octets, last=self.table.last_tick[used], **parts
-        )
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                file.write(written.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        parts["last"] = self.table.last_tick[used]
+        return Kept({"format": _FORMAT, "day_ns": self.day_ns, **model}, parts)
 
     def load(self, path: Path, model: Mapping[str, str]) -> None:
         """Takes over what `save` wrote, into an empty baseline.
@@ -238,6 +225,21 @@ class Baseline:
             slots, _ = self.table.admit(Groups(keys[some], some, some), int(tick))
             for name, part in parts.items():
                 self._state[name][slots] = part[some]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A copy of a baseline: its head, and its used rows by name."""
+
+    head: Mapping[str, Any]
+    parts: Mapping[str, npt.NDArray[Any]]
+
+    def write(self, path: Path) -> None:
+        """Writes it to `path`: whole or not at all. Raises OSError."""
+        octets = np.frombuffer(json.dumps(self.head, sort_keys=True).encode(), np.uint8)
+        written = io.BytesIO()
+        np.savez_compressed(written, allow_pickle=False, head=octets, **self.parts)
+        replace_synced(path, written.getvalue())
 
 
 def _read(

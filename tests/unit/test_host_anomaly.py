@@ -186,7 +186,7 @@ def test_memory_is_bounded_whatever_the_number_of_devices() -> None:
 
 def test_what_is_saved_is_what_is_loaded(week: HostAnomaly, tmp_path: Path) -> None:
     path = tmp_path / "baseline"
-    week.baseline.save(path, week.identity)
+    week.baseline.copy(week.identity).write(path)
     again = HostAnomaly(ENTRY)
     again.baseline.load(path, again.identity)
     one = windows(minute(np.random.default_rng(8)), DAYS * DAY_NS)
@@ -199,7 +199,7 @@ def test_a_stored_baseline_of_another_model_or_version_is_refused(
     week: HostAnomaly, tmp_path: Path
 ) -> None:
     path = tmp_path / "baseline"
-    week.baseline.save(path, week.identity)
+    week.baseline.copy(week.identity).write(path)
     fresh = new_baseline(ENTRY)
     with pytest.raises(BaselineRefused, match=r"sha256 is .* learning anew"):
         fresh.load(path, week.identity | {"sha256": "0" * 64})
@@ -211,7 +211,7 @@ def test_a_stored_baseline_of_another_model_or_version_is_refused(
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
 def test_a_cut_off_baseline_is_refused(week: HostAnomaly, tmp_path: Path, share: float) -> None:
     path = tmp_path / "baseline"
-    week.baseline.save(path, week.identity)
+    week.baseline.copy(week.identity).write(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(BaselineRefused, match="damaged"):
@@ -230,10 +230,10 @@ def test_a_full_disk_leaves_the_stored_baseline_as_it_was(
     week: HostAnomaly, tmp_path: Path
 ) -> None:
     path = tmp_path / "baseline"
-    week.baseline.save(path, week.identity)
+    week.baseline.copy(week.identity).write(path)
     before = path.read_bytes()
     with pytest.raises(OSError, match="File name too long"):
-        week.baseline.save(tmp_path / ("x" * 300), week.identity)
+        week.baseline.copy(week.identity).write(tmp_path / ("x" * 300))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["baseline"]
 

@@ -120,7 +120,7 @@ class Models:
     def close(self, ns: int) -> list[Notice]:
         """Keep what was learnt; why it could not be, if so."""
         for slot in self._learning():
-            slot.save()
+            slot.close()
         return self._complaints(ns)
 
     def rows(self) -> tuple[ModelRow, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Thread
 from typing import Any, Protocol
 
 from fortress.features.host import Windows
@@ -16,7 +17,7 @@ from fortress.inference.drift import DriftMonitor
 from fortress.inference.entry import SHIPPED
 from fortress.inference.flow_classifier import Classification
 from fortress.inference.host_anomaly import Anomalies, HostAnomaly
-from fortress.inference.host_baseline import BaselineRefused
+from fortress.inference.host_baseline import BaselineRefused, Kept
 from fortress.inference.threat_sequence import Stages, ThreatSequence
 
 
@@ -116,6 +117,7 @@ class DeviceSlot:
     def __init__(self, entry: ModelEntry, path: Path | None = None) -> None:
         """Open it, with what it learnt before. Raises ModelRejected."""
         self._path, self.complaint = path, ""
+        self._keeper: Thread | None = None
         self.replace(entry)
 
     def replace(self, entry: ModelEntry) -> None:
@@ -130,13 +132,26 @@ class DeviceSlot:
         self.threshold = model.threshold
 
     def save(self) -> None:
-        """Keep what was learnt."""
-        if self._path is None:
+        """Keep what was learnt, by a thread: packing it takes longer than a tick has."""
+        if self._path is None or (self._keeper and self._keeper.is_alive()):
             return
+        kept = self._model.baseline.copy(self._model.identity)
+        self._keeper = Thread(target=self._write, args=(kept, self._path), name="learnt")
+        self._keeper.start()
+
+    def close(self) -> None:
+        """Keep what was learnt, and wait until it is."""
+        if self._keeper:
+            self._keeper.join()
+        self.save()
+        if self._keeper:
+            self._keeper.join()
+
+    def _write(self, kept: Kept, path: Path) -> None:
         try:
-            self._model.baseline.save(self._path, self._model.identity)
+            kept.write(path)
         except OSError as error:
-            self.complaint = f"{self._path}: what was learnt is not kept: {error.strerror}"
+            self.complaint = f"{path}: what was learnt is not kept: {error.strerror}"
 
     def observe(self, windows: Windows) -> Anomalies:
         """What it says of a minute of devices, which it then learns."""
