@@ -35,6 +35,7 @@ from fortress.features.keys import (
     UInt64,
     address_key,
     as_host,
+    distinct,
     group,
     order_of,
     words,
@@ -202,7 +203,7 @@ class Sequencer:
     def _novelty(self, epoch: Int64, slot: Slots, marks: tuple[UInt64, ...]) -> list[Bool]:
         """For each kind of mark whether it is new to its originator."""
         new = [np.zeros(len(slot), np.bool_) for _ in marks]
-        for now in np.unique(epoch):
+        for now in distinct(epoch):
             rows = np.flatnonzero(epoch == now)
             self._turn(slot[rows], int(now))
             for kind, mark in enumerate(marks):
@@ -217,7 +218,7 @@ class Sequencer:
 
     def _turn(self, slots: Slots, epoch: int) -> None:
         """Makes the present marks past ones where a new epoch begins."""
-        old = np.unique(slots[self._epoch[slots] < epoch])
+        old = slots[self._epoch[slots] < epoch]
         if len(old):
             follows = self._epoch[old] == epoch - 1
             self._seen[1][:, old] = self._seen[0][:, old] & follows[:, None]
